@@ -16,19 +16,19 @@ class UNet(nn.Module):
 
     `multipliers` give the width of each depth in units of `channels`; every depth but the last ends in a
     stride-2 convolution, so the deepest features have 1/`stride` of the sides, `stride` being
-    2**(len(multipliers) - 1). `blocks` residual blocks a depth go down, one more each goes up. `attention` names
-    the depths (0 is full size) whose blocks end in single-head self-attention; `middle_attention` is that of the
-    bottleneck. GroupNorm and attention see the whole picture, so the network is not local: tiles of a picture
-    differ from the whole.
+    2**(len(multipliers) - 1). `blocks` residual blocks a depth go down, one more each goes up.
+    `attention` names the depths (0 is full size) whose blocks end in single-head self-attention;
+    `middle_attention` is that of the bottleneck. GroupNorm and attention see the whole picture, so the
+    network is not local: tiles of a picture differ from the whole.
 
-    Any size of at least 1x1 is accepted: the input is extended at the bottom and the right to the next multiple
-    of `stride` by mirroring without repeating the edge pixel (as often as a small picture needs; a side of one
-    pixel repeats it), and the output is cropped to the size of the input. Nothing is padded where the sides
-    already are multiples.
+    Any size of at least 1x1 is accepted: the input is extended at the bottom and the right to the next
+    multiple of `stride` by mirroring without repeating the edge pixel (as often as a small picture needs;
+    a side of one pixel repeats it), and the output is cropped to the size of the input. Nothing is padded
+    where the sides already are multiples.
 
-    Saharia et al., "Image Super-Resolution via Iterative Refinement", arXiv 2104.07636, section 2.4, in the
-    smaller form of the public PyTorch reimplementation: skips are not scaled by 1/sqrt(2), the blocks are not
-    BigGAN's, and the noise level is not multiplied by a large constant before its sines.
+    Saharia et al., "Image Super-Resolution via Iterative Refinement", arXiv 2104.07636, section 2.4, in
+    the smaller form of the public PyTorch reimplementation: skips are not scaled by 1/sqrt(2), the blocks
+    are not BigGAN's, and the noise level is not multiplied by a large constant before its sines.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class UNet(nn.Module):
 
 
 class NoiseEmbedding(nn.Module):
-    """Embed a noise level: sines and cosines of level * 10**(-4k / (d/2)), k = 0 .. d/2 - 1, and two layers."""
+    """Embed a noise level: sines and cosines of level * 10**(-4k / (d/2)), k < d/2, then two layers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
