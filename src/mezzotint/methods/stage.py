@@ -1,0 +1,22 @@
+"""A stage of training: what is trained, and on which loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a method's training.
+
+    `groups` maps a name to the module that one optimiser trains (several where they compete, as in a GAN);
+    `losses` maps the same names to callables `loss(y, x, *, noise) -> scalar` for y (b, c, H, W) and x (b, c, h, w)
+    in [-1, 1]. A loss may take a keyword `norm` ("l1" or "l2") that a run file sets. What is in no group is frozen.
+    """
+
+    name: str
+    groups: Mapping[str, nn.Module]
+    losses: Mapping[str, Callable[..., Tensor]]

@@ -1,0 +1,101 @@
+"""The run file: everything that a training run depends on, in one strict TOML document."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mezzotint.errors import UsageError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Pictures(_Strict):
+    """Where the high-resolution pictures come from and how they are cut."""
+
+    folder: Path
+    names: Path | None = Field(None, description="a CSV with a column `file`, or one name a line; all pictures without it")
+    crop: int = Field(32, ge=8, description="side of a crop in low-resolution pixels")
+    flips: bool = True
+    rotations: bool = True
+
+
+class Optimiser(_Strict):
+    """Adam with warm-up, a cosine decay and clipped gradients."""
+
+    rate: float = Field(1e-3, gt=0)
+    final_rate: float = Field(1e-6, ge=0)
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps")
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = Field(1.0, gt=0, description="limit of the gradient's norm")
+    ema: float = Field(0.999, ge=0, lt=1)
+
+
+class Objective(_Strict):
+    """The loss, and how it changes near the end."""
+
+    norm: Literal["l1", "l2"] | None = Field(None, description="norm of the loss; the method's own without it")
+    final_norm: Literal["l1", "l2"] | None = Field(None, description="norm from `final_from` on")
+    final_from: float = Field(0.7, ge=0, le=1, description="share of the steps")
+    regulariser: Literal["none", "weight-decay"] = "none"
+    regulariser_weight: float = Field(0.0, ge=0)
+
+
+class Run(_Strict):
+    """One training run of one stage of one method."""
+
+    method: str
+    preset: str = "small"
+    stage: str | None = Field(None, description="name of the stage; the method's last one without it")
+    scale: int = Field(4, ge=1, le=16)
+    initial: Path | None = Field(None, description="weights to start from (a folder or file of this method)")
+    output: Path = Path("runs/run")
+    steps: int = Field(..., ge=1)
+    batch: int = Field(16, ge=1)
+    seed: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int | None = Field(None, ge=1)
+    save_minutes: float = Field(10.0, gt=0)
+    sheet_minutes: float = Field(20.0, gt=0, description="a sheet of samples every so often")
+    pictures: Pictures
+    optimiser: Optimiser = Optimiser()
+    objective: Objective = Objective()
+
+
+def _assign(tree: dict[str, Any], key: str, value: str) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"--set {key}: {part} is a value, not a table of the run file")
+    try:
+        tree[last] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        tree[last] = value
+
+
+def read_run(path: str | Path, *, changes: tuple[str, ...] = ()) -> Run:
+    """Read a run file and apply `changes` ("optimiser.rate=2e-4"); raises UsageError that names the key at fault."""
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"run file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"run file {path} is not TOML: {error}") from None
+    for change in changes:
+        key, separator, value = change.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--set {change!r} is not KEY=VALUE: write for example --set optimiser.rate=2e-4")
+        _assign(tree, key.strip(), value.strip())
+    try:
+        return Run.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UsageError(f"run file {path}: {place}: {first['msg']}") from None
