@@ -1,0 +1,151 @@
+"""The loop: walk a grid of times from noise, or from a given state, to the picture."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mezzotint.bridges import Bridge
+from mezzotint.noise import NoiseSource
+from mezzotint.samplers.step import Estimate, Field, ancestral
+
+Denoiser = Callable[[Tensor, float], Estimate]
+
+
+class Step(Protocol):
+    """A reverse step: state and carry at r from those at t > r."""
+
+    def __call__(
+        self,
+        bridge: Bridge,
+        z: Tensor,
+        estimate: Estimate,
+        x_state: Tensor | None,
+        t: float,
+        r: float,
+        noise: Field | None,
+        carry: Any,
+        /,
+    ) -> tuple[Tensor, Any]: ...
+
+
+class After(Protocol):
+    """What is done to the state after a step down to r: ILVR, RePaint, a Langevin corrector."""
+
+    def __call__(
+        self, z: Tensor, r: float, denoise: Denoiser, noise: Callable[[], Tensor], carry: Any, /
+    ) -> tuple[Tensor, Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Move:
+    """The record of one move: number `index` of `count`, from time `t` to `r`.
+
+    `z` is the state at r; `estimate` what the network said at t, None for a move up.
+    """
+
+    index: int
+    count: int
+    t: float
+    r: float
+    z: Tensor
+    estimate: Estimate | None
+
+
+def sample(
+    denoise: Denoiser,
+    *,
+    bridge: Bridge,
+    noise: NoiseSource,
+    grid: Sequence[float],
+    x_state: Tensor | None = None,
+    shape: Sequence[int] | None = None,
+    step: Step = ancestral,
+    after: After | None = None,
+    start: Tensor | None = None,
+    callback: Callable[[Move], None] | None = None,
+    origin: tuple[int, int] = (0, 0),
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    differentiable: bool = False,
+) -> Tensor:
+    """The state at the end of the walk over `grid`, b c h w, in the type of the walk.
+
+    `denoise(z, t) -> Estimate` is the only contact with a network: it gets the state in the type of the
+    walk (float64; float32 on a device without it, or `dtype`) and casts it itself. `grid`: times in [0, 1],
+    usually `bridge.grid(steps)`; each pair (t, r) is a move, down by `step`, up (r > t) by
+    `bridge.renoise`. `x_state`: the small picture lifted to the state, for bridges that end at it. `shape`
+    b c h w is needed where neither `x_state` nor `start` gives it. `start`: the state at grid[0] instead of
+    the bridge's own start, which is for grid[0] = 1 only. `after` follows each move down. `callback` gets
+    one `Move` after each move.
+
+    Noise is drawn from the streams `start` (draw 0), `step` and `after` (draws counted from 0), at
+    `origin`, the row and column of the state on the noise's lattice, so that tiles get the noise of the
+    whole picture. Steps that add none draw none. Gradients are recorded only with `differentiable`. Raises
+    ValueError for a grid that leaves [0, 1] or stands still, and for a missing shape or start.
+    """
+    times = _check_walk(grid)
+    reference = start if start is not None else x_state
+    if shape is None:
+        if reference is None:
+            raise ValueError("the size of the state is unknown: give shape, x_state or start")
+        shape = reference.shape
+    size = tuple(int(side) for side in shape)
+    where = torch.device(
+        device if device is not None else reference.device if reference is not None else "cpu"
+    )
+    kind = dtype if dtype is not None else torch.float32 if where.type == "mps" else torch.float64
+
+    def draws(stream: str) -> Callable[[], Tensor]:
+        counter = itertools.count()
+        return lambda: noise.normal(stream, next(counter), size, origin=origin, dtype=kind, device=where)
+
+    for name, given in (("x_state", x_state), ("start", start)):
+        if given is not None and tuple(given.shape) != size:
+            raise ValueError(f"{name} has shape {tuple(given.shape)}, the state has {size}")
+    stepping, correcting = draws("step"), draws("after")
+    with contextlib.nullcontext() if differentiable else torch.no_grad():
+        if x_state is not None:
+            x_state = x_state.to(device=where, dtype=kind)
+        if start is not None:
+            z = start.to(device=where, dtype=kind)
+        elif times[0] == 1.0:
+            z = bridge.start(x_state, draws("start")())
+        else:
+            raise ValueError(
+                f"the bridge starts at time 1, the grid at {times[0]}: give start, the state there"
+            )
+        carry: Any = None
+        count = len(times) - 1
+        for index, (t, r) in enumerate(itertools.pairwise(times)):
+            estimate = None
+            if r > t:
+                z = bridge.renoise(z, x_state, t, r, stepping())
+            else:
+                estimate = denoise(z, t)
+                z, carry = step(bridge, z, estimate, x_state, t, r, stepping, carry)
+                if after is not None:
+                    z, carry = after(z, r, denoise, correcting, carry)
+            if callback is not None:
+                callback(Move(index=index, count=count, t=t, r=r, z=z, estimate=estimate))
+    return z
+
+
+def count_evaluations(grid: Sequence[float]) -> int:
+    """How often a walk over the grid asks the network: once a move down."""
+    return sum(r < t for t, r in itertools.pairwise(_check_walk(grid)))
+
+
+def _check_walk(grid: Sequence[float]) -> tuple[float, ...]:
+    times = tuple(float(t) for t in grid)
+    if len(times) < 2 or not all(0.0 <= t <= 1.0 for t in times):
+        raise ValueError(f"a walk needs two or more times in [0, 1], not {times[:8]}")
+    if any(t == r for t, r in itertools.pairwise(times)):
+        raise ValueError("a walk does not stand still: two neighbouring times are equal")
+    return times
