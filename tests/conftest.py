@@ -8,7 +8,8 @@ import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-torch.set_num_threads(int(os.environ.get("MEZZOTINT_TEST_THREADS", "2")))
+# Tests are small: a second thread waits more than it works, and starves on a busy machine.
+torch.set_num_threads(int(os.environ.get("MEZZOTINT_TEST_THREADS", "1")))
 
 
 @pytest.fixture(scope="session")

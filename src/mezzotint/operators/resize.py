@@ -31,9 +31,7 @@ def _evaluate(kernel: str, u: Tensor) -> Tensor:
         return torch.where(v < 3, torch.sinc(u) * torch.sinc(u / 3), torch.zeros_like(v))
     if kernel == "linear":
         return (1 - v).clamp_min(0)
-    if kernel == "box":
-        return ((u >= -0.5) & (u < 0.5)).to(u.dtype)
-    raise UsageError(f"kernel {kernel!r} is unknown: use one of {', '.join(_SUPPORT)}")
+    return ((u >= -0.5) & (u < 0.5)).to(u.dtype)
 
 
 def fold(indices: Tensor, n: int, *, border: Border = "symmetric") -> Tensor:
@@ -59,6 +57,8 @@ def taps(
     `ratio` is output over input (1/4 to shrink four times); weights of a row sum to 1. Rows are those of MATLAB's
     `imresize`: centre u = j / ratio + (1 - 1 / ratio) / 2 counted from 1, kernel stretched by 1 / ratio when shrinking.
     """
+    if kernel not in _SUPPORT:
+        raise UsageError(f"kernel {kernel!r} is unknown: use one of {', '.join(_SUPPORT)}")
     stretched = antialias and ratio < 1
     width = _SUPPORT[kernel] / ratio if stretched else _SUPPORT[kernel]
     centre = torch.arange(1, n_out + 1, dtype=torch.float64) / ratio + 0.5 * (1 - 1 / ratio)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,8 @@ def train(
         module.requires_grad_(True)
         module.train()
     method.to(accelerator.device)
+    if stage.prepare is not None:
+        stage.prepare(_measuring(pairs, run, accelerator.device))
     groups = [_Group(name, module, stage.losses[name], run, accelerator) for name, module in stage.groups.items()]
     output, state_file = run.output, run.output / "state.safetensors"
     start, spent = 0, 0.0
@@ -266,6 +268,13 @@ def train(
                 parameter.copy_(group.average.values[n])
     method.eval()
     return Trained(step, seconds(), output)
+
+
+def _measuring(pairs: Pairs, run: Run, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield 16 batches that no step of the run uses."""
+    for k in range(16):
+        y, x = batch(pairs, seed=run.seed, step=run.steps + 1 + k, size=run.batch, crop=run.pictures.crop)
+        yield y.to(device), x.to(device)
 
 
 def _keep_batch(path: Path, y: Tensor, x: Tensor, run: Run, step: int, seconds: float) -> None:

@@ -1,0 +1,282 @@
+"""mezzotint-x4: predict the mean, then refine the residual's Haar bands by a few steps of diffusion.
+
+Bridge VP, domain sub-band residual, conditioning the predictor's features, network local, sampler ancestral with a
+learned variance. Predict-and-refine after Whang et al. 2022 (arXiv 2112.02475) with a frozen predictor; wavelet
+residual after DiWa (Moser et al. 2023, arXiv 2304.01994); the variance of the estimate is learned per band and position and enters
+the reverse step as c^2, so that few steps keep the spread of the posterior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mezzotint import weights
+from mezzotint.bridges import VP
+from mezzotint.domains.subband import SubBand
+from mezzotint.errors import UsageError
+from mezzotint.images import tiles
+from mezzotint.methods.stage import Stage
+from mezzotint.networks.collapsed import fuse
+from mezzotint.networks.refiner import Refiner
+from mezzotint.networks.span import Span
+from mezzotint.noise import NoiseSource
+from mezzotint.samplers import Estimate, Move, sample
+from mezzotint.schedules import ShiftedCosine
+
+# The half log-SNR that the refiner is told saturates here: beyond it nothing changes that it could use.
+_LEVEL_LIMIT = 6.0
+
+
+class PredictRefine(nn.Module):
+    """Predictor and refiner of one scale: small pictures x (b, 3, h, w) in [-1, 1] to y_hat (b, 3, s h, s w).
+
+    Both networks are local: y_hat at a position depends on `reach(steps)` pixels of x to each side and on the noise at
+    the same places. `mean` is the predictor alone, the posterior mean.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int = 4,
+        preset: str = "shipped",
+        channels: int = 32,
+        blocks: int = 6,
+        refiner_channels: int = 64,
+        refiner_blocks: int = 6,
+        collapsed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "channels": channels,
+            "blocks": blocks,
+            "refiner_channels": refiner_channels,
+            "refiner_blocks": refiner_blocks,
+            "collapsed": collapsed,
+        }
+        self.name, self.preset, self.steps_default = "mezzotint-x4", preset, 4
+        self.scale = scale
+        self.domain = SubBand(scale)
+        self.bridge = VP(ShiftedCosine(log_snr_min=-10.0))
+        self.predictor = Span(channels=channels, blocks=blocks, scale=scale, collapsed=collapsed)
+        bands = self.domain.channels
+        self.refiner = Refiner(
+            bands=bands, guide=channels + bands + 3, channels=refiner_channels, blocks=refiner_blocks
+        )
+        self.register_buffer("deviations", torch.ones(bands))
+
+    deviations: Tensor
+
+    def reach(self, steps: int) -> int:
+        """Pixels of x to each side that an output pixel depends on after `steps` steps."""
+        return self.predictor.reach + 1 + steps * self.refiner.reach
+
+    # -- training ---------------------------------------------------------------------------------------------------
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (
+            Stage("predictor", {"predictor": self.predictor}, {"predictor": self.predictor_loss}, preview=self.mean),
+            Stage("refiner", {"refiner": self.refiner}, {"refiner": self.loss}, prepare=self.measure, preview=self._preview),
+        )
+
+    def predictor_loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource | None = None, norm: str = "l1") -> Tensor:
+        """Mean absolute ("l1") or squared ("l2") error of the predictor; the second gives the posterior mean."""
+        error = self.predictor(_channels_last(x))[0] - y
+        return error.abs().mean() if norm == "l1" else error.square().mean()
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Set `deviations`, the root mean square of every band of the residual, from pairs (y, x)."""
+        total, count = torch.zeros_like(self.deviations), 0
+        unit = torch.ones_like(self.deviations)
+        for y, x in batches:
+            bands = self.domain.encode(y - self.predictor(x)[0], unit)
+            total += bands.square().mean(dim=(0, 2, 3))
+            count += 1
+        if count == 0:
+            raise UsageError("the residual's bands cannot be measured on no pictures")
+        self.deviations.copy_((total / count).sqrt().clamp_min(1e-4))
+
+    def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource) -> Tensor:
+        """Squared error of v, bands weighted by their deviation, plus the likelihood of its variance (weight 0.05).
+
+        The variance head sees the error of v as data (Nichol and Dhariwal 2021 detach the mean likewise).
+        """
+        with torch.no_grad():
+            y0, guide = self._guide(_channels_last(x))
+            clean = self.domain.encode(y - y0, self.deviations)
+        t = noise.uniform("time", 0, len(y))
+        eps = noise.normal("noise", 0, clean.shape, dtype=clean.dtype, device=clean.device)
+        z = self.bridge.q_sample(clean, None, t, eps)
+        a, _, s = self.bridge.coefficients(t)
+        a, s = (value.to(clean)[:, None, None, None] for value in (a, s))
+        v, log_variance = self.refiner(z, self.refiner.condition(guide), self._level(t))
+        log_variance = log_variance.float().clamp(-10, 6)
+        error = (v.float() - (a * eps - s * clean)).square()
+        weight = (self.deviations / self.deviations.mean())[:, None, None]
+        likelihood = 0.5 * (error.detach() * torch.exp(-log_variance) + log_variance)
+        return (weight * error).mean() + 0.05 * likelihood.mean()
+
+    # -- sampling ---------------------------------------------------------------------------------------------------
+
+    def mean(self, x: Tensor, *, tile: int | None = None) -> Tensor:
+        """The posterior mean y0 (b, 3, s h, s w) of x (b, 3, h, w): the predictor alone."""
+        return self._predict(x, tile=tile)[0]
+
+    @torch.no_grad()
+    def sample(
+        self,
+        x: Tensor,
+        *,
+        steps: int = 4,
+        noise: NoiseSource,
+        size: tuple[int, int] | None = None,
+        start: Tensor | None = None,
+        realism: float = 1.0,
+        tile: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Draw y_hat = y0 + realism (sample - y0) for x in [-1, 1], not clipped.
+
+        `tile` (pixels of x) bounds the working memory of the networks and changes nothing else; `start` is a state at
+        t = 1 (b, 3 s^2, h, w) instead of noise; `size` may only be the size that the scale gives. Raises UsageError.
+        """
+        if not 0 <= realism <= 1:
+            raise UsageError(f"realism {realism} lies outside 0 (the mean) to 1 (a sample)")
+        if steps < 1:
+            raise UsageError(f"steps {steps} is below 1")
+        h, w = x.shape[-2:]
+        if size is not None and tuple(size) != (h * self.scale, w * self.scale):
+            raise UsageError(f"size {size} is not {self.scale} times {(h, w)}, the only size this method makes")
+        y0, guide = self._predict(x, tile=tile)
+        if realism == 0:
+            return y0
+        condition = _tiled(self.refiner.condition, guide, tile=tile, halo=1)
+        del guide
+
+        def denoise(z: Tensor, t: float) -> Estimate:
+            a, _, s = self.bridge.coefficients(t)
+            level = self._level(torch.full((1,), t, dtype=torch.float64))
+            out = _tiled(partial(self._velocity, level=level), torch.cat([z, condition.to(z)], 1), tile=tile, halo=self.refiner.reach)
+            v, log_variance = out.chunk(2, dim=1)
+            return Estimate(y=a * z - s * v, c2=s * s * torch.exp(log_variance.clamp(-10, 6)))
+
+        def moved(move: Move) -> None:
+            if progress is not None:
+                progress(move.index + 1, move.count)
+
+        shape = (len(x), self.domain.channels, h, w)
+        z = sample(
+            denoise, bridge=self.bridge, noise=noise, grid=self.bridge.grid(steps), shape=shape, start=start,
+            callback=moved, dtype=torch.float32, device=x.device,
+        )  # fmt: skip
+        return y0 + realism * self.domain.decode(z, self.deviations).to(y0)
+
+    def _preview(self, x: Tensor) -> Tensor:
+        from mezzotint.noise import Noise
+
+        return self.sample(x, noise=Noise(0, pictures=tuple(range(len(x)))))
+
+    def _velocity(self, joined: Tensor, *, level: Tensor) -> Tensor:
+        bands = self.domain.channels
+        return torch.cat(self.refiner(joined[:, :bands], joined[:, bands:], level), dim=1)
+
+    def _level(self, t: Tensor) -> Tensor:
+        return (0.5 * self.bridge.log_snr(t)).clamp(-_LEVEL_LIMIT, _LEVEL_LIMIT)
+
+    def _guide(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y0 and what the refiner is told: the features, the detail that y0 added, and x."""
+        y0, features = self.predictor(x)
+        detail = self.domain.encode(y0 - self.predictor.skip(x), self.deviations)
+        return y0, torch.cat([features.to(y0), detail, x], dim=1)
+
+    @torch.no_grad()
+    def _predict(self, x: Tensor, *, tile: int | None) -> tuple[Tensor, Tensor]:
+        def joined(window: Tensor) -> Tensor:
+            y0, guide = self._guide(_channels_last(window))
+            return torch.cat([F.pixel_unshuffle(y0, self.scale), guide], dim=1)
+
+        out = _tiled(joined, x, tile=tile, halo=self.predictor.reach)
+        bands = self.domain.channels
+        return F.pixel_shuffle(out[:, :bands], self.scale), out[:, bands:]
+
+    def describe(self) -> weights.Card:
+        """The card as far as the method knows itself; training fills in the rest by `model_copy`."""
+        return weights.Card(
+            name=self.name,
+            method=self.name,
+            preset=self.preset,
+            config=self.config,
+            scale=self.scale,
+            local=True,
+            receptive_field=self.reach(self.steps_default),
+            steps_default=self.steps_default,
+            realism_default=1.0,
+            consistent_default=True,
+        )
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        card: weights.Card | None = None,
+        precision: Literal["float16", "float32"] = "float32",
+    ) -> Path:
+        """Write fused weights with their card into a folder, which is made, and return the file."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
+        plain = self.fused()
+        card = (card or plain.describe()).model_copy(update={"config": plain.config})
+        return weights.save(
+            folder / weights.FILE_NAME, plain.state_dict(), card, precision=precision, keep_float32=("deviations",)
+        )
+
+    def fused(self) -> PredictRefine:
+        """Return a copy whose predictor is made of plain convolutions; itself where it already is."""
+        if not self.config["collapsed"]:
+            return self
+        plain = PredictRefine(scale=self.scale, preset=self.preset, **{**self.config, "collapsed": False})
+        copied = Span(channels=self.config["channels"], blocks=self.config["blocks"], scale=self.scale)
+        copied.load_state_dict(self.predictor.state_dict())
+        plain.predictor.load_state_dict(fuse(copied).state_dict())
+        plain.refiner.load_state_dict(self.refiner.state_dict())
+        plain.deviations.copy_(self.deviations)
+        return plain
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _tiled(function: Callable[[Tensor], Tensor], x: Tensor, *, tile: int | None, halo: int) -> Tensor:
+    return tiles.run(lambda window, origin: function(window), x, tile=tile, halo=halo, scale=1)
+
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "shipped": {},
+    "small": {"channels": 16, "blocks": 2, "refiner_channels": 16, "refiner_blocks": 2},
+}
+
+
+def build(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
+    """Build the method untrained, its predictor in training form; `config` (of a card) wins over the preset."""
+    if scale not in (2, 4, 8):
+        raise UsageError(f"mezzotint-x4 with scale {scale:g}: its bands need 2, 4 or 8")
+    if config is None:
+        if preset not in _PRESETS:
+            raise UsageError(f"mezzotint-x4 has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
+        config = {"collapsed": True, **_PRESETS[preset]}
+    try:
+        return PredictRefine(scale=int(scale), preset=preset, **config)
+    except TypeError as error:
+        raise UsageError(f"configuration of mezzotint-x4: {error}") from None

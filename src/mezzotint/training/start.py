@@ -1,0 +1,174 @@
+"""Start a training run from its run file: pictures, method, loop, sample sheets, and the check before a long run."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint import methods
+from mezzotint.errors import InputError, UsageError, WeightsError
+from mezzotint.methods.stage import Stage
+from mezzotint.training.crops import Pairs, batch, load_pairs
+from mezzotint.training.loop import Moment, Trained, find_stage, train
+from mezzotint.training.run_file import Run
+
+CHECK_CROPS = 8
+CHECK_DECIBELS = 35.0
+CHECK_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The outcome of `check`: PSNR reached on the crops (RGB), steps, seconds, the picture written."""
+
+    psnr: float
+    steps: int
+    seconds: float
+    picture: Path
+
+    @property
+    def passed(self) -> bool:
+        return self.psnr >= CHECK_DECIBELS
+
+
+def picture_files(run: Run) -> list[Path]:
+    """Return the run's pictures in a fixed order; raises InputError for a missing folder, list or picture."""
+    from mezzotint import images
+
+    folder = run.pictures.folder
+    if not folder.is_dir():
+        raise InputError(f"folder of training pictures {folder} does not exist: mezzotint data fetch training -o {folder}")
+    if run.pictures.names is None:
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower().lstrip(".") in images.READABLE)
+        if not files:
+            raise InputError(f"folder of training pictures {folder} holds no picture")
+        return files
+    try:
+        text = run.pictures.names.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"list of pictures {run.pictures.names} cannot be read: {error.strerror}") from None
+    if run.pictures.names.suffix.lower() == ".csv":
+        names = [row["file"] for row in csv.DictReader(text.splitlines())]
+    else:
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{len(missing)} of {len(names)} listed pictures are not in {folder}, the first is {missing[0]}")
+    return [folder / name for name in sorted(names)]
+
+
+def build_method(run: Run) -> nn.Module:
+    """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone."""
+    if run.initial is not None:
+        method, card = methods.load_with_card(str(run.initial))
+        if card.method != run.method:
+            raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
+        return method
+    digest = hashlib.sha256(f"weights {run.seed}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        return methods.build(run.method, scale=run.scale, preset=run.preset)
+
+
+def start(
+    run: Run,
+    *,
+    resume: bool = False,
+    report: Callable[[Moment], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Trained:
+    """Train as the run file says; the averaged weights lie in the run's output folder at the end.
+
+    Raises UsageError, InputError or WeightsError before the first step where something is missing, and DivergedError.
+    """
+    method = build_method(run)
+    stages = getattr(method, "stages")  # noqa: B009
+    find_stage(stages, run.stage)
+    pairs = load_pairs(picture_files(run), scale=run.scale, crop=run.pictures.crop)
+    seen = batch(pairs, seed=run.seed, step=run.steps + 100, size=4, crop=run.pictures.crop)
+    began = time.monotonic()
+
+    def save(folder: Path) -> None:
+        card = method.describe()  # pyright: ignore
+        card = card.model_copy(
+            update={
+                "data": f"{len(pairs.names)} pictures, {pairs.megapixels:.1f} megapixels",
+                "hours": round((time.monotonic() - began) / 3600, 3),
+                "iterations": run.steps,
+            }
+        )
+        method.save_pretrained(folder, card=card)  # pyright: ignore
+
+    def sheet(stage: Stage, path: Path) -> None:
+        if stage.preview is not None:
+            draw_sheet(stage.preview, *seen, path)
+
+    return train(method, pairs, run, resume=resume, report=report, sheet=sheet, stop=stop, save=save)
+
+
+def check(run: Run, *, report: Callable[[Moment], None] | None = None) -> Checked:
+    """Overfit eight fixed crops for at most three minutes: a model and a loss that cannot do this are broken.
+
+    Writes `check.png` (small picture, result, truth) into the output folder and ends as soon as 35 dB are reached.
+    """
+    method = build_method(run)
+    stage = find_stage(getattr(method, "stages"), run.stage)  # noqa: B009
+    if stage.preview is None:
+        raise UsageError(f"stage {stage.name} has no preview: --check cannot judge it")
+    pairs = load_pairs(picture_files(run), scale=run.scale, crop=run.pictures.crop)
+    crop = min(run.pictures.crop, 16)
+    y, x = batch(pairs, seed=run.seed, step=run.steps + 200, size=CHECK_CROPS, crop=crop)
+    fixed = Pairs(
+        tuple(((y + 1) * 127.5).round().to(torch.uint8)), tuple(((x + 1) * 127.5).round().to(torch.uint8)),
+        run.scale, tuple(str(i) for i in range(CHECK_CROPS)),
+    )  # fmt: skip
+    pictures = run.pictures.model_copy(update={"crop": crop, "flips": False, "rotations": False})
+    small = run.model_copy(
+        update={
+            "steps": 100_000, "batch": CHECK_CROPS, "pictures": pictures, "output": run.output / "check",
+            "save_minutes": 1e9, "sheet_minutes": 1e9, "precision": "float32",
+            "optimiser": run.optimiser.model_copy(update={"ema": 0.9, "warmup": 0.0005, "rate": max(run.optimiser.rate, 1e-3)}),
+        }
+    )  # fmt: skip
+    began = time.monotonic()
+    best, asked = 0.0, began
+
+    def psnr() -> float:
+        assert stage.preview is not None
+        with torch.no_grad():
+            error = (stage.preview(x).clamp(-1, 1) - y).double().square().mean()
+        return float(10 * torch.log10(4 / error.clamp_min(1e-12)))
+
+    def stop() -> bool:
+        nonlocal best, asked
+        now = time.monotonic()
+        if now - asked > 10:
+            best = max(best, psnr())
+            asked = time.monotonic()
+        return best >= CHECK_DECIBELS or now - began > CHECK_SECONDS
+
+    trained = train(method, fixed, small, report=report, stop=stop)
+    run.output.mkdir(parents=True, exist_ok=True)
+    picture = run.output / "check.png"
+    draw_sheet(stage.preview, y, x, picture)
+    return Checked(max(best, psnr()), trained.step, time.monotonic() - began, picture)
+
+
+def draw_sheet(preview: Callable[[Tensor], Tensor], y: Tensor, x: Tensor, path: Path) -> None:
+    """Write a sheet: a row a picture, with the small picture enlarged by repetition, the result and the truth."""
+    from mezzotint.images import sheets
+
+    with torch.no_grad():
+        made = preview(x)
+    factor = y.shape[-1] // x.shape[-1]
+    small = x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    rows = torch.cat([torch.cat(list(part), dim=-2) for part in (small, made, y)], dim=-1)
+    pixels = ((rows.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    sheets.write_pixels(pixels, path)
