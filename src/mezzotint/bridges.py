@@ -57,6 +57,13 @@ class Bridge(ABC):
     def start(self, x_state: Tensor | None, eps: Tensor) -> Tensor:
         """The state at t = 1 that the method starts from, given standard normal noise b c h w."""
 
+    def brownian_variance(self, t: Time) -> Time:
+        """The variance that the bridge's Brownian motion has gathered from the clean end to t.
+
+        ValueError for a bridge that is not built on one.
+        """
+        raise ValueError(f"{type(self).__name__} has no Brownian clock, as ResShift and Pinned have")
+
     def variance(self, r: Time, t: Time) -> Time:
         """The variance s_r^2 - k^2 s_t^2 of the posterior for a known clean sample, r < t."""
         return _formula(self._difference, r, t)
@@ -269,7 +276,7 @@ class ResShift(Bridge):
         return torch.where(position < 1.0, position * self._first, later)
 
     def brownian_variance(self, t: Time) -> Time:
-        """kappa^2 eta_t: the variance accumulated from the clean end."""
+        """kappa^2 eta_t."""
         return _formula(lambda t: (self.kappa * self._sqrt_eta(t)) ** 2, t)
 
     def coefficients(self, t: Time) -> tuple[Time, Time, Time]:
@@ -352,7 +359,7 @@ class Pinned(Bridge):
         return (1.0 - weight) * ticks[index] + weight * ticks[index + 1]
 
     def brownian_variance(self, t: Time) -> Time:
-        """total tau_t: the variance accumulated from the clean end."""
+        """total tau_t."""
         return _formula(lambda t: self.total * self._tau(t), t)
 
     def coefficients(self, t: Time) -> tuple[Time, Time, Time]:

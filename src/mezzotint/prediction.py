@@ -1,0 +1,233 @@
+"""What a network predicts, and how it becomes an estimate of the clean sample.
+
+On any bridge z = a y + b x_state + s eps. With n^2 = a^2 + s^2 and f the variance that the bridge's
+Brownian motion has gathered since the clean end, the kinds of prediction are
+
+| kind       | target                    | estimate of y                  | squared error in units of that
+of y |
+|------------|---------------------------|--------------------------------|-------------------------------------|
+| `y`        | y                         | p                              | 1
+| | `eps`      | eps                       | (z - b x - s p) / a            | a^2 / s^2
+| | `v`        | (a eps - s y) / n         | (a (z - b x) - s n p) / n^2    | n^2 / s^2
+| | `score`    | -eps / s                  | (z - b x + s^2 p) / a          | a^2 / s^4
+| | `residual` | x - y                     | x - p                          | 1
+| | `i2sb`     | (z - y) / sqrt(f)         | z - sqrt(f) p                  | 1 / f
+|
+
+`eps` and `score` follow Ho et al. 2020 and Song et al. 2021; `v` is Salimans and Ho 2022 (appendix D),
+written for any bridge by scaling a and s to unit power; `i2sb` is Liu et al. 2023, equation 12. Fields are
+b c h w; times are floats or float64 tensors (b,), and the results have the fields' type. x_state is needed
+where b or the kind asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mezzotint.bridges import Bridge, Time
+
+Kind = Literal["y", "eps", "v", "score", "residual", "i2sb"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+def convert(
+    prediction: Tensor,
+    z: Tensor,
+    x_state: Tensor | None,
+    *,
+    bridge: Bridge,
+    t: float | Tensor,
+    kind: Kind,
+) -> Tensor:
+    """The estimate of the clean sample from what the network predicted at (z, t), b c h w in z's type.
+
+    ValueError where the kind does not determine the clean sample: `eps` and `score` where a = 0, `v` where
+    a = s = 0, `i2sb` on a bridge without a Brownian clock; and for an unknown kind or a missing x_state.
+    """
+    _check_kind(kind)
+    p = prediction.to(z.dtype)
+    if kind == "y":
+        return p
+    if kind == "residual":
+        return _lift(x_state, z, kind) - p
+    if kind == "i2sb":
+        return z - _field(_brownian(bridge, t).sqrt(), z) * p
+    a, b, s = _coefficients(bridge, t)
+    shifted = z - _field(b, z) * _lift(x_state, z, kind) if bridge.needs_x else z
+    if kind == "v":
+        power = a**2 + s**2
+        _refuse(power == 0.0, bridge, t, kind)
+        return _field(a / power, z) * shifted - _field(s / power.sqrt(), z) * p
+    _refuse(a == 0.0, bridge, t, kind)
+    gain = s if kind == "eps" else -(s**2)
+    return _field(1.0 / a, z) * shifted - _field(gain / a, z) * p
+
+
+def target(
+    y: Tensor,
+    x_state: Tensor | None,
+    z: Tensor,
+    eps: Tensor,
+    *,
+    bridge: Bridge,
+    t: float | Tensor,
+    kind: Kind,
+) -> Tensor:
+    """What a perfect network would predict for z = bridge.q_sample(y, x_state, t, eps), in y's type.
+
+    ValueError where the target is unbounded (`score` where s = 0, `i2sb` at t = 0) or does not exist.
+    """
+    _check_kind(kind)
+    if kind == "y":
+        return y
+    if kind == "eps":
+        return eps.to(y.dtype)
+    if kind == "residual":
+        return _lift(x_state, y, kind) - y
+    if kind == "i2sb":
+        clock = _brownian(bridge, t)
+        _refuse(clock == 0.0, bridge, t, kind)
+        return (z.to(y.dtype) - y) / _field(clock.sqrt(), y)
+    a, _, s = _coefficients(bridge, t)
+    if kind == "score":
+        _refuse(s == 0.0, bridge, t, kind)
+        return -eps.to(y.dtype) / _field(s, y)
+    n = (a**2 + s**2).sqrt()
+    _refuse(n == 0.0, bridge, t, kind)
+    return _field(a / n, y) * eps.to(y.dtype) - _field(s / n, y) * y
+
+
+def noise_of(
+    y_hat: Tensor, z: Tensor, x_state: Tensor | None, *, bridge: Bridge, t: float | Tensor
+) -> Tensor:
+    """The noise (z - a y_hat - b x_state) / s that an estimate implies; ValueError where s = 0."""
+    _, _, s = _coefficients(bridge, t)
+    _refuse(s == 0.0, bridge, t, "eps")
+    return (z - bridge.mean(y_hat.to(z.dtype), x_state, t)) / _field(s, z)  # pyright: ignore[reportArgumentType]
+
+
+def implied_weight(bridge: Bridge, t: float | Tensor, *, kind: Kind) -> Tensor:
+    """The weight of ||y_hat - y||^2 that an unweighted squared error of this kind amounts to, float64.
+
+    The last column of the table above; infinite where the target is. To weight a loss of one kind like
+    another, multiply by the quotient of their implied weights.
+    """
+    _check_kind(kind)
+    if kind == "i2sb":
+        return 1.0 / _brownian(bridge, t)
+    a, _, s = _coefficients(bridge, t)
+    if kind == "eps":
+        return a**2 / s**2
+    if kind == "score":
+        return a**2 / s**4
+    if kind == "v":
+        return (a**2 + s**2) / s**2
+    return torch.ones_like(a)
+
+
+def min_snr_weight(bridge: Bridge, t: float | Tensor, *, limit: float = 5.0) -> Tensor:
+    """min(a^2 / s^2, limit), the weight of a squared error of y, float64 (Hang et al. 2023, section 3.4)."""
+    if not limit > 0.0:
+        raise ValueError(f"limit {limit} of the signal-to-noise ratio must be positive")
+    a, _, s = _coefficients(bridge, t)
+    return (a**2 / s**2).clamp(max=limit)
+
+
+def large_variance(bridge: Bridge, t: Time) -> Time:
+    """c2 = s^2 / (a^2 + s^2): the variance of a clean sample of unit variance about its posterior mean.
+
+    Assumed by a step of a VP bridge it gives DDPM's large variance 1 - gamma_t / gamma_r, which SR3's paper
+    uses; c2 = 0 gives the small one. The variance is for `mezzotint.samplers.Estimate`.
+    """
+    a, _, s = bridge.coefficients(t)
+    if isinstance(a, float) and a == 0.0:
+        # Nothing of y is left in the state, whether or not noise is.
+        return 1.0
+    return s**2 / (a**2 + s**2)
+
+
+def learned_variance(fraction: Tensor, *, bridge: Bridge, r: float, t: float) -> Tensor:
+    """c2 of a step from t to r whose variance is interpolated by the network (Nichol and Dhariwal 2021, eq.
+    15).
+
+    `fraction`: 1 is the large, 0 the small variance of that step, interpolated in the logarithm. The small
+    one is floored at 1e-20 as it vanishes at r = 0.
+    """
+    k, small = bridge.carry(r, t), bridge.variance(r, t)
+    gain = (bridge.coefficients(r)[0] - k * bridge.coefficients(t)[0]) ** 2
+    if gain == 0.0:
+        return torch.zeros_like(fraction)
+    floor = max(small, 1e-20)
+    large = max(small + gain * large_variance(bridge, t), floor)
+    value = floor * torch.exp(fraction * torch.log(torch.tensor(large / floor, dtype=torch.float64)))
+    return ((value - small) / gain).clamp(min=0.0).to(fraction.dtype)
+
+
+@dataclass(frozen=True)
+class Preconditioning:
+    """Scales of a network whose input and target have unit variance on any bridge (Karras et al. 2022,
+    table 1; Zhou et al. 2023, section 4.3).
+
+    y_hat = c_skip z + c_out F(c_in z, ...), where c_skip makes c_out least. `var_y`, `var_x`: variances of
+    y and of x_state; `cov`: their covariance. For super-resolution the covariance is close to var_y, and 0
+    is wrong. With b = 0 and var_y = sigma_data^2 this is EDM's.
+    """
+
+    var_y: float = 1.0
+    var_x: float = 1.0
+    cov: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (
+            self.var_y > 0.0 and self.var_x >= 0.0 and self.cov**2 <= self.var_y * self.var_x * (1 + 1e-12)
+        ):
+            raise ValueError(
+                f"variances {self.var_y}, {self.var_x} and covariance {self.cov} belong to no two variables"
+            )
+
+    def scales(self, bridge: Bridge, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(c_in, c_skip, c_out) in float64; 1 / c_out^2 weights the squared error of F like that of y."""
+        a, b, s = _coefficients(bridge, t)
+        total = a**2 * self.var_y + b**2 * self.var_x + 2.0 * a * b * self.cov + s**2
+        lost = b**2 * max(self.var_y * self.var_x - self.cov**2, 0.0) + self.var_y * s**2
+        return total.rsqrt(), (a * self.var_y + b * self.cov) / total, (lost / total).sqrt()
+
+
+def _coefficients(bridge: Bridge, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The coefficients as float64 tensors, whether t is a float or a tensor."""
+    times = t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
+    return bridge.coefficients(times)
+
+
+def _brownian(bridge: Bridge, t: float | Tensor) -> Tensor:
+    return bridge.brownian_variance(t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64))
+
+
+def _field(scalar: Tensor, like: Tensor) -> Tensor:
+    """A scalar, or one a batch item, ready to meet a field, in its type and on its device."""
+    shape = (-1, *([1] * (like.dim() - 1))) if scalar.dim() else ()
+    return scalar.to(device=like.device, dtype=like.dtype).reshape(shape)
+
+
+def _lift(x_state: Tensor | None, like: Tensor, kind: str) -> Tensor:
+    if x_state is None:
+        raise ValueError(f"kind {kind!r} needs x_state here, the small picture shaped like the state")
+    return x_state.to(like.dtype)
+
+
+def _refuse(bad: Tensor, bridge: Bridge, t: float | Tensor, kind: str) -> None:
+    # Reading a value back from a graphics card would stall training for a check of the caller's own times.
+    if bad.device.type == "cpu" and bool(bad.any()):
+        time = t if isinstance(t, float) else "some t"
+        raise ValueError(
+            f"kind {kind!r} is undefined at {time} of {type(bridge).__name__}: use 'y', or other times"
+        )
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"prediction {kind!r} is none of {', '.join(KINDS)}")

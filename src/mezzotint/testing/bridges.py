@@ -1,0 +1,155 @@
+"""Conformance of a bridge: the identities that samplers and losses rely on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mezzotint.bridges import Bridge
+
+_TIMES = (0.0, 0.013, 0.1, 0.25, 0.4, 0.61, 0.75, 0.9, 0.987, 1.0)
+
+
+def check_bridge(bridge: Bridge, *, times: Sequence[float] = _TIMES, tolerance: float = 1e-9) -> dict[str, float]:
+    """The largest error of every identity that a bridge must hold, by name.
+
+    Checked on all pairs and triples of `times` (rising, from 0 to 1): the clean end; a falling
+    signal-to-noise ratio; carries inside [0, s_r / s_t], 0 at r = 0, that compose as their variances do;
+    the way back from t = 1 for a known clean sample against every marginal; eta-steps and `renoise` against
+    the marginals; `q_sample`, `posterior` and `mean` against the coefficients; floats against tensors of
+    times, float32 in and out, untouched arguments, `start` and `grid`. Raises AssertionError naming the
+    identity and the times.
+    """
+    times = tuple(float(t) for t in times)
+    if times[0] != 0.0 or times[-1] != 1.0 or any(t <= r for r, t in itertools.pairwise(times)):
+        raise ValueError(f"times {times} must rise from 0 to 1")
+    record = _Record(type(bridge).__name__, tolerance)
+    _check_scalars(bridge, times, record)
+    _check_chain(bridge, times, record)
+    _check_fields(bridge, times, record)
+    _check_ends(bridge, record)
+    return record.errors
+
+
+class _Record:
+    """Collects the largest error of every identity and stops at the first above the tolerance."""
+
+    def __init__(self, name: str, tolerance: float) -> None:
+        self.errors: dict[str, float] = {}
+        self._name, self._tolerance = name, tolerance
+
+    def equal(self, identity: str, value: float | Tensor, wanted: float | Tensor, *, at: object = "") -> None:
+        value = torch.as_tensor(value, dtype=torch.float64)
+        wanted = torch.as_tensor(wanted, dtype=torch.float64)
+        error = ((value - wanted).abs() / (1.0 + wanted.abs())).max().item()
+        # A comparison that also fails for NaN.
+        if not error <= self._tolerance:
+            raise AssertionError(f"{self._name}: {identity} fails at {at}: {value.tolist()} is not {wanted.tolist()}")
+        self.errors[identity] = max(error, self.errors.get(identity, 0.0))
+
+    def true(self, identity: str, condition: bool, *, at: object = "") -> None:
+        if not condition:
+            raise AssertionError(f"{self._name}: {identity} fails at {at}")
+        self.errors.setdefault(identity, 0.0)
+
+
+def _check_scalars(bridge: Bridge, times: tuple[float, ...], record: _Record) -> None:
+    for value, wanted in zip(bridge.coefficients(0.0), (1.0, 0.0, 0.0), strict=True):
+        record.equal("clean end", value, wanted)
+    table = torch.tensor(times, dtype=torch.float64)
+    for column, name in enumerate("abs"):
+        values = bridge.coefficients(table)[column]
+        record.true("tensors of times give float64", values.dtype == torch.float64, at=name)
+        for t, value in zip(times, values.tolist(), strict=True):
+            record.equal("floats equal tensors", bridge.coefficients(t)[column], value, at=(name, t))
+            record.true("coefficients are not negative", value >= 0.0, at=(name, t))
+    for r, t in itertools.combinations(times, 2):
+        (a_r, _, s_r), (a_t, _, s_t) = bridge.coefficients(r), bridge.coefficients(t)
+        k, v = bridge.carry(r, t), bridge.variance(r, t)
+        record.equal("signal to noise falls", max(a_t * s_r - a_r * s_t, 0.0), 0.0, at=(r, t))
+        record.true("carry is not negative", k >= 0.0, at=(r, t))
+        record.equal("carry is at most s_r / s_t", max(k * s_t - s_r, 0.0), 0.0, at=(r, t))
+        record.equal("posterior variance", v, s_r**2 - k**2 * s_t**2, at=(r, t))
+        for eta in (0.0, 0.3, 1.0):
+            carried, std = bridge.transition(r, t, eta=eta)
+            record.equal("eta keeps the marginal", carried**2 * s_t**2 + std**2, s_r**2, at=(r, t, eta))
+        if r == 0.0:
+            record.equal("carry to the clean end", k, 0.0, at=t)
+    for r, u, t in itertools.combinations(times, 3):
+        k_ru, k_ut = bridge.carry(r, u), bridge.carry(u, t)
+        record.equal("carries compose", k_ru * k_ut, bridge.carry(r, t), at=(r, u, t))
+        composed = bridge.variance(r, u) + k_ru**2 * bridge.variance(u, t)
+        record.equal("variances compose", composed, bridge.variance(r, t), at=(r, u, t))
+
+
+def _check_chain(bridge: Bridge, times: tuple[float, ...], record: _Record) -> None:
+    """Walk back from t = 1 with the clean sample known, as mean and variance."""
+    y, x = _constant(0.7), _constant(-0.4)
+    _, _, s = bridge.coefficients(1.0)
+    mean, variance = bridge.mean(y, x, 1.0), s**2
+    for r, t in itertools.pairwise(times):
+        r, t = 1.0 - t, 1.0 - r
+        offset, std = bridge.posterior(_constant(0.0), y, x, r, t)
+        gain = (bridge.posterior(_constant(1.0), y, x, r, t)[0] - offset).item()
+        mean, variance = offset + gain * mean, gain**2 * variance + float(std) ** 2
+        record.equal("backward chain, mean", mean, bridge.mean(y, x, r), at=r)
+        record.equal("backward chain, variance", variance, bridge.coefficients(r)[2] ** 2, at=r)
+
+
+def _check_fields(bridge: Bridge, times: tuple[float, ...], record: _Record) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(times), 2, 3, 5)
+    y, x, eps = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
+    kept = [field.clone() for field in (y, x, eps)]
+    batch = torch.tensor(times, dtype=torch.float64)
+    z = bridge.q_sample(y, x, batch, eps)
+    for item, t in enumerate(times):
+        a, b, s = bridge.coefficients(t)
+        record.equal("q_sample", z[item], a * y[item] + b * x[item] + s * eps[item], at=t)
+        record.equal("mean", bridge.mean(y, x, t), a * y + b * x, at=t)
+    single = bridge.q_sample(y.float(), x.float(), batch, eps.float())
+    record.true("float32 stays float32", single.dtype == torch.float32)
+    record.true("float32 is close", bool((single - z).abs().max() < 1e-4 * (1.0 + z.abs().max())))
+    for r, t in itertools.combinations(times, 2):
+        (a_r, b_r, s_r), (a_t, b_t, s_t) = bridge.coefficients(r), bridge.coefficients(t)
+        state = a_t * y + b_t * x + s_t * eps
+        k = bridge.carry(r, t)
+        mean, std = bridge.posterior(state, y, x, r, t)
+        record.equal("posterior mean", mean, a_r * y + b_r * x + k * s_t * eps, at=(r, t))
+        record.equal("posterior deviation", float(std), bridge.variance(r, t) ** 0.5, at=(r, t))
+        zero, one = torch.zeros_like(y), torch.ones_like(y)
+        lifted = bridge.renoise(a_r * y + b_r * x, x, r, t, zero)
+        record.equal("renoise keeps the mean", lifted, a_t * y + b_t * x, at=(r, t))
+        gain = (bridge.renoise(one, zero, r, t, zero)).mean()
+        added = (bridge.renoise(zero, zero, r, t, one)).mean()
+        record.equal("renoise keeps the variance", gain**2 * s_r**2 + added**2, s_t**2, at=(r, t))
+    for field, copy in zip((y, x, eps), kept, strict=True):
+        record.true("arguments stay untouched", torch.equal(field, copy))
+    if bridge.needs_x:
+        try:
+            bridge.mean(y, None, times[-2])
+        except ValueError:
+            record.true("a missing x_state is refused", True)
+        else:
+            record.true("a missing x_state is refused", False)
+    else:
+        record.equal("x_state may be missing", bridge.mean(y, None, times[-2]), bridge.mean(y, x, times[-2]))
+
+
+def _check_ends(bridge: Bridge, record: _Record) -> None:
+    x, eps = _constant(-0.4).float(), _constant(1.3).float()
+    start = bridge.start(x, eps)
+    record.true("start keeps shape and type", start.shape == eps.shape and start.dtype == eps.dtype)
+    record.true("start is a new tensor", start.data_ptr() not in (x.data_ptr(), eps.data_ptr()))
+    for steps in (1, 2, 7, 50):
+        grid = bridge.grid(steps)
+        falls = all(r < t for t, r in itertools.pairwise(grid))
+        ends = len(grid) == steps + 1 and grid[0] == 1.0 and grid[-1] == 0.0
+        record.true("grid falls from 1 to 0", falls and ends, at=steps)
+
+
+def _constant(value: float) -> Tensor:
+    return torch.full((1, 1, 1, 1), value, dtype=torch.float64)
