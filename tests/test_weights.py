@@ -76,9 +76,7 @@ def test_half_precision_is_stored_and_float32_is_loaded(tmp_path):
     assert stored["0.weight"].dtype == torch.float16
     assert stored["2.weight"].dtype == stored["2.bias"].dtype == torch.float32
     back, _ = weights.load(file)
-    assert all(
-        tensor.dtype == torch.float32 for name, tensor in back.items() if name != "1.num_batches_tracked"
-    )
+    assert all(tensor.dtype == torch.float32 for name, tensor in back.items() if name != "1.num_batches_tracked")
     assert torch.equal(back["0.weight"], tensors["0.weight"].half().float())
     assert not torch.equal(back["0.weight"], tensors["0.weight"])
     assert torch.equal(back["2.weight"], tensors["2.weight"])
@@ -89,9 +87,7 @@ def test_a_pattern_that_keeps_nothing_is_an_error(tmp_path):
         weights.save(tmp_path / "a.safetensors", network().state_dict(), card(), keep_float32=["head.*"])
 
 
-@pytest.mark.parametrize(
-    ("value", "word"), [(float("nan"), "NaN"), (float("inf"), "infinity"), (7e4, "keep_float32")]
-)
+@pytest.mark.parametrize(("value", "word"), [(float("nan"), "NaN"), (float("inf"), "infinity"), (7e4, "keep_float32")])
 def test_values_that_cannot_be_stored_are_named(tmp_path, value, word):
     with pytest.raises(WeightsError, match=word) as caught:
         weights.save(tmp_path / "a.safetensors", {"deep.weight": torch.tensor([1.0, value])}, card())

@@ -151,14 +151,10 @@ def load(path: str | Path, *, method: str | None = None) -> tuple[dict[str, Tens
     path = resolve(path)
     card = read_card(path)
     if method is not None and card.method != method:
-        raise WeightsError(
-            f"{path}: weights of {card.method!r}, not of {method!r}: use --method {card.method}:{path}"
-        )
+        raise WeightsError(f"{path}: weights of {card.method!r}, not of {method!r}: use --method {card.method}:{path}")
     tensors = _read_tensors(path)
     if card.digest and _digest(tensors) != card.digest:
-        raise WeightsError(
-            f"{path}: damaged: the tensors do not match the digest on the card; copy the file again"
-        )
+        raise WeightsError(f"{path}: damaged: the tensors do not match the digest on the card; copy the file again")
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, card
 
 
@@ -219,9 +215,7 @@ def resolve(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         if not (path / FILE_NAME).is_file():
-            raise WeightsError(
-                f"{path}: a folder without {FILE_NAME}: name the file, or a folder of save_pretrained"
-            )
+            raise WeightsError(f"{path}: a folder without {FILE_NAME}: name the file, or a folder of save_pretrained")
         return path / FILE_NAME
     if not path.is_file():
         raise WeightsError(f"{path}: no such file of weights")
@@ -293,9 +287,7 @@ def _verify(path: Path) -> Verification:
             load(path)
     except WeightsError as error:
         problem = str(error)
-    return Verification(
-        name=path.stem, path=path, sha256=sha256(path) if path.is_file() else "", problem=problem
-    )
+    return Verification(name=path.stem, path=path, sha256=sha256(path) if path.is_file() else "", problem=problem)
 
 
 def _is_metric(card: dict[str, Any]) -> bool:
@@ -325,8 +317,7 @@ def _as_stored(name: str, tensor: Tensor, *, half: bool) -> Tensor:
     if half and tensor.numel() and tensor.abs().max() > _HALF_LIMIT:
         largest = float(tensor.abs().max())
         raise WeightsError(
-            f"tensor {name!r} reaches {largest:.3g}, above float16's {_HALF_LIMIT:.0f}: "
-            "name it in keep_float32"
+            f"tensor {name!r} reaches {largest:.3g}, above float16's {_HALF_LIMIT:.0f}: name it in keep_float32"
         )
     return tensor.to(torch.float16 if half else torch.float32).clone(memory_format=torch.contiguous_format)
 

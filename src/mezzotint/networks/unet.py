@@ -88,9 +88,7 @@ class UNet(nn.Module):
                 width = target
             if depth > 0:
                 self.up.append(nn.Conv2d(width, width, 3, padding=1))
-        self.last = nn.Sequential(
-            nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, out_channels, 3, padding=1)
-        )
+        self.last = nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, out_channels, 3, padding=1))
 
     def forward(self, z: Tensor, level: Tensor) -> Tensor:
         """Predict from the state and its noise level.

@@ -1,0 +1,183 @@
+"""The table of names: every method that can be built or loaded, found without importing any of them.
+
+A row's `target` is "module:function"; the function is imported when the method is built. Importing this module
+imports neither PyTorch nor pydantic, so that listing the methods is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Literal
+
+from mezzotint.errors import UsageError
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pkl")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The point of the survey's space that a method stands at; "none" where an axis does not apply."""
+
+    bridge: str = "none"
+    domain: str = "none"
+    conditioning: str = "none"
+    guidance: str = "none"
+    network: str = "none"
+    sampler: str = "none"
+    corrector: str = "none"
+    colour: str = "none"
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """One method: where its code is, where it comes from, and what it can do.
+
+    `survey_section` is the section of Moser et al. (arXiv 2401.00736) that it belongs to, "" where the survey does
+    not treat it. `weights`: "shipped" in the package, "train" by the user, "none" needed. `scales` are the
+    enlargements it is meant for; with `any_scale` others work too. `presets`: the first is the default. `local`: an
+    output pixel depends on its surroundings only, so tiles equal the whole. `deterministic`: there is no noise, the
+    seed changes nothing. `checks` names the public checks of `mezzotint.testing` that it passes.
+    """
+
+    name: str
+    target: str
+    family: Literal["baseline", "diffusion", "zero-shot", "own"]
+    survey_section: str
+    paper: str
+    year: int
+    weights: Literal["shipped", "none", "train"]
+    scales: tuple[int, ...]
+    any_scale: bool
+    local: bool
+    deterministic: bool
+    presets: tuple[str, ...] = ()
+    axes: Axes = field(default_factory=Axes)
+    checks: tuple[str, ...] = ()
+
+    def as_row(self) -> dict[str, Any]:
+        """The row as `mezzotint methods --json` prints it: plain lists, tables and values."""
+        row = asdict(self)
+        del row["target"]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What `--method` and `load` were given: a method, a preset, a place of weights; None where not stated.
+
+    `weights` is a file or a folder, or, with `from_hub`, the identifier of a repository. `card` is the row of the
+    method, None where only weights are named, which know it themselves.
+    """
+
+    method: str | None
+    preset: str | None = None
+    weights: str | None = None
+    from_hub: bool = False
+
+    @property
+    def card(self) -> MethodCard | None:
+        return None if self.method is None else find(self.method)
+
+
+def cards() -> tuple[MethodCard, ...]:
+    """All rows, in the order of the table."""
+    return _ROWS
+
+
+def find(name: str) -> MethodCard:
+    """The row of a name; raises UsageError with the nearest names."""
+    for row in _ROWS:
+        if row.name == name:
+            return row
+    names = [row.name for row in _ROWS]
+    near = get_close_matches(_plain(name), names, n=2, cutoff=0.6)
+    if near:
+        raise UsageError(f"method {name!r} is unknown: did you mean {' or '.join(repr(n) for n in near)}?")
+    raise UsageError(f"method {name!r} is unknown: use one of {', '.join(names)}")
+
+
+def resolve_function(card: MethodCard) -> Callable[..., Any]:
+    """Import the function of a row: `build(*, scale, preset, config)` of a method, `build()` of a baseline."""
+    module, _, function = card.target.partition(":")
+    return getattr(import_module(module), function)
+
+
+def resolve(text: str) -> Spec:
+    """Understand `sr3`, `sr3@official`, `sr3:weights.safetensors`, a file, a folder, or a hub id `owner/name`.
+
+    A text that is a name of the table is that name, even where a file is called so. Raises UsageError for an
+    unknown name or preset; whether the weights exist is seen when they are read.
+    """
+    if not text or text != text.strip():
+        raise UsageError(f"method {text!r} is empty or has blanks around it: see `mezzotint methods` for the names")
+    if _is_known(text):
+        return Spec(method=text)
+    if text.startswith("hub:"):
+        return Spec(method=None, weights=text.removeprefix("hub:"), from_hub=True)
+    head, colon, path = text.partition(":")
+    name, at, preset = head.partition("@")
+    if _is_known(name) or ((colon or at) and _is_name(name) and not os.path.exists(text)):
+        return _resolve_named(find(name), text, preset=preset if at else None, path=path if colon else None)
+    if os.path.exists(text) or text.endswith(_WEIGHTS_SUFFIXES):
+        return Spec(method=None, weights=text)
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text):
+        return Spec(method=None, weights=text, from_hub=True)
+    if "/" in text or os.sep in text:
+        return Spec(method=None, weights=text)
+    return Spec(method=find(text).name)
+
+
+def _resolve_named(card: MethodCard, text: str, *, preset: str | None, path: str | None) -> Spec:
+    if preset is not None and preset not in card.presets:
+        way = f"use one of {', '.join(card.presets)}" if card.presets else "it has none"
+        raise UsageError(f"{card.name} has no preset {preset!r}: {way}")
+    if path == "":
+        raise UsageError(f"method {text!r} names no file of weights after the colon")
+    if path is not None and card.family == "baseline":
+        raise UsageError(f"{card.name} takes no weights: leave {path!r} out")
+    return Spec(method=card.name, preset=preset, weights=path)
+
+
+def _is_known(name: str) -> bool:
+    return any(row.name == name for row in _ROWS)
+
+
+def _is_name(text: str) -> bool:
+    # One letter before a colon is a drive, not a method.
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]+", text) is not None
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+_SCALES = (2, 3, 4, 8)
+
+_ROWS: tuple[MethodCard, ...] = (
+    MethodCard(
+        name="sr3",
+        target="mezzotint.methods.sr3:build",
+        family="diffusion",
+        survey_section="4.1",
+        paper="Saharia et al., Image Super-Resolution via Iterative Refinement, arXiv 2104.07636",
+        year=2021,
+        weights="train",
+        scales=_SCALES,
+        any_scale=True,
+        local=False,
+        deterministic=False,
+        presets=("small", "official", "official-512"),
+        axes=Axes(
+            bridge="vp",
+            domain="pixel",
+            conditioning="low-resolution",
+            network="unet",
+            sampler="ancestral",
+        ),
+    ),
+)
