@@ -55,7 +55,7 @@ test-slow: .venv/installed
 
 lint: .venv/installed
 	.venv/bin/ruff check src tests examples
-	.venv/bin/pyright
+	.venv/bin/pyright --pythonpath .venv/bin/python
 	.venv/bin/lint-imports
 	.venv/bin/python .ci/no_torchvision.py
 

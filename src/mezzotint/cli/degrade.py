@@ -1,0 +1,74 @@
+"""`mezzotint degrade`: large pictures in, small test pictures out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mezzotint.cli import exits, options, outputs
+from mezzotint.cli.messages import Messages
+from mezzotint.errors import UsageError
+
+
+def degrade(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write NAME.png of each input.")
+    ],
+    scale: Annotated[str, typer.Option(metavar="NUMBER", help="How many times smaller.")] = "4",
+    operator: Annotated[
+        str, typer.Option(metavar="NAME", help="bicubic (MATLAB's, to the bit), average, gaussian:SIGMA or identity.")
+    ] = "bicubic",
+    noise: Annotated[
+        str, typer.Option(metavar="SIGMA", help="Standard deviation of added noise in grey levels.")
+    ] = "0",
+    jpeg: Annotated[str | None, typer.Option(metavar="Q", help="Compress as JPEG of this quality, 1 to 100.")] = None,
+    seed: Annotated[str, typer.Option(metavar="N", help="The same seed adds the same noise.")] = "0",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
+) -> int:
+    """Make small pictures of large ones, as tests of super-resolution do. The settings go into each file."""
+    settings: dict[str, Any] = {
+        "operator": operator,
+        "scale": options.real(scale, option="--scale", low=1, high=1024),
+        "noise": options.real(noise, option="--noise", low=0, high=1000),
+        "jpeg": None if jpeg is None else options.integer(jpeg, option="--jpeg", low=1, high=100),
+        "seed": options.seed(seed),
+    }
+    from mezzotint import images
+    from mezzotint.operators.degradation import reduction
+
+    reduction(operator, scale=settings["scale"])
+    sources = outputs.expand(inputs)
+    if output.suffix.lower() in images.WRITABLE and not output.is_dir():
+        raise UsageError(f"-o {output} is named like a picture: name a folder")
+    jobs = [outputs.Job(source, (output / f"{source.stem}.png",)) for source in sources]
+    images.check_collisions([(job.source, job.targets[0]) for job in jobs])
+    outputs.make_folder(output)
+    messages = Messages(quiet=quiet)
+
+    def work(job: outputs.Job) -> None:
+        _degrade_one(job, settings=settings, overwrite=overwrite, messages=messages)
+
+    return exits.do_all(jobs, work, source=lambda job: job.source, messages=messages)
+
+
+def _degrade_one(job: outputs.Job, *, settings: dict[str, Any], overwrite: bool, messages: Messages) -> None:
+    import torch
+
+    from mezzotint import images
+    from mezzotint.noise import picture_id
+    from mezzotint.operators.degradation import degrade
+
+    target = job.targets[0]
+    images.check_output(target, inputs=[job.source], overwrite=overwrite)
+    picture = images.read(job.source)
+    y = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
+    x, record = degrade(y, **settings, pictures=(picture_id(picture.pixels),))
+    pixels = x[0].permute(1, 2, 0).contiguous().numpy()
+    text = json.dumps({"degradation": record, "notes": list(picture.notes)})
+    images.write(images.Picture(pixels, icc=picture.icc), target, overwrite=overwrite, record=text)
+    messages.say(f"{job.source} -> {target} ({pixels.shape[1]}x{pixels.shape[0]})")

@@ -1,0 +1,90 @@
+"""From a command to its exit status: 0 done, 1 an input failed, 2 wrong usage, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from mezzotint.cli.messages import Messages, one_line
+from mezzotint.errors import MezzotintError
+
+Job = TypeVar("Job")
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_debug = False
+
+
+def show_tracebacks() -> None:
+    """From now on print the whole traceback of an unexpected error."""
+    global _debug
+    _debug = True
+
+
+def traceback_wanted() -> bool:
+    return _debug or os.environ.get("MEZZOTINT_DEBUG", "") not in ("", "0")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; `arguments` are those of the process unless given.
+
+    Every error becomes one line on stderr. A MezzotintError that reaches this place was known before the first
+    picture (commands name failed inputs themselves and go on), so it is wrong usage.
+    """
+    from mezzotint.cli.app import app
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = app(args=words or ["--help"], prog_name="mezzotint", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else DONE
+    except KeyboardInterrupt:
+        print("mezzotint: interrupted; every finished file is whole", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of stdout went away (`mezzotint methods | head`): say nothing, now and at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except MezzotintError as error:
+        print(f"mezzotint: {one_line(error)}", file=sys.stderr)
+        return USAGE
+    except Exception as error:
+        describe = getattr(error, "format_message", None)
+        if describe is not None:  # what the parser of options raises, in every version of typer
+            print(f"mezzotint: {one_line(describe())}", file=sys.stderr)
+            return USAGE
+        if type(error).__name__ in ("Exit", "Abort"):
+            return int(getattr(error, "exit_code", INTERRUPTED))
+        report_unexpected(error)
+        return FAILED
+
+
+def report_unexpected(error: Exception, *, about: str = "mezzotint") -> None:
+    """Name an error that is no MezzotintError in one line, with its traceback only where it was asked for."""
+    if traceback_wanted():
+        traceback.print_exception(error)
+    hint = "" if traceback_wanted() else " (MEZZOTINT_DEBUG=1 shows where)"
+    print(f"{about}: unexpected {type(error).__name__}: {one_line(error)}{hint}", file=sys.stderr)
+
+
+def do_all(
+    jobs: Sequence[Job], work: Callable[[Job], None], *, source: Callable[[Job], Path], messages: Messages
+) -> int:
+    """Work on every job and return the exit status; a job that fails is named and does not stop the rest."""
+    failures = 0
+    for job in jobs:
+        name = str(source(job))
+        try:
+            work(job)
+        except MezzotintError as error:
+            failures += 1
+            text = one_line(error)
+            messages.warn(f"mezzotint: {text}" if name in text else f"mezzotint: {name}: {text}")
+        except Exception as error:
+            failures += 1
+            report_unexpected(error, about=f"mezzotint: {name}")
+    return FAILED if failures else DONE
