@@ -107,7 +107,7 @@ def check_output(
     path = Path(path)
     format_of(path)
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         what = "is not a folder" if os.path.lexists(folder) else "does not exist"
         raise InputError(f"{shown(path)} cannot be written: the folder {shown(folder)} {what}: make it first")
     _check_name_length(path)
@@ -117,7 +117,7 @@ def check_output(
                 f"{shown(path)} is the input {shown(source)} itself, which is never overwritten: "
                 "give another name or folder with -o"
             )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"{shown(path)} is a folder: give another name with -o")
     if os.path.lexists(path) and not overwrite:
         raise already_there(path)
@@ -165,7 +165,7 @@ def _names_a_file(output: str | os.PathLike[str]) -> bool:
     if text.endswith(tuple(filter(None, (os.sep, os.altsep)))):
         return False
     suffix = Path(text).suffix.lower()
-    if suffix in _OTHER_PICTURES and not Path(text).is_dir():
+    if suffix in _OTHER_PICTURES and not os.path.isdir(text):
         raise UsageError(f"-o {shown(text)}: {suffix} files are not written: use one of {' '.join(WRITABLE)}")
     return suffix in FORMATS
 
@@ -173,12 +173,12 @@ def _names_a_file(output: str | os.PathLike[str]) -> bool:
 def _output_file(path: Path, *, sample: str, fmt: str | None) -> Path:
     if fmt is not None and _format_named(fmt) != FORMATS[path.suffix.lower()]:
         raise UsageError(f"-o {shown(path)} and --format {shown(fmt)} name two formats: leave one out")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UsageError(
             f"-o {shown(path)} names a file, and its folder {shown(path.parent)} does not exist: "
             "make it first, or name a folder, which is made"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(
             f"-o {shown(path)} is a folder, and its name ends like a picture's: write {shown(path)}{os.sep} "
             "to use it as a folder"
@@ -202,7 +202,7 @@ def _stem_and_suffix(source: Path, *, fmt: str | None, source_format: str | None
 
 
 def _check_folder(folder: Path, *, make: bool) -> None:
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return
     if os.path.lexists(folder):
         raise UsageError(f"-o {shown(folder)} is a file, not a folder, and not named like a picture: name either")
