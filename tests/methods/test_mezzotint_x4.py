@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mezzotint.errors import UsageError
+from mezzotint.methods import mezzotint_x4
+from mezzotint.methods.mezzotint_x4 import PredictRefine
+from mezzotint.noise import Noise, SequentialNoise
+
+
+@pytest.fixture(scope="module")
+def method() -> PredictRefine:
+    torch.manual_seed(0)
+    built = mezzotint_x4.build(preset="small").eval()
+    for parameter in built.refiner.parameters():
+        # The zero initialisation of the last layers would hide every mistake.
+        parameter.data = 0.2 * torch.randn_like(parameter)
+    built.deviations.uniform_(0.02, 0.2)
+    return built
+
+
+def _x(*size: int) -> torch.Tensor:
+    return torch.rand(*size, generator=torch.Generator().manual_seed(3)) * 2 - 1
+
+
+def test_sizes_are_exact(method: PredictRefine) -> None:
+    for size in ((1, 1), (1, 6), (5, 3), (17, 9)):
+        assert method.sample(_x(1, 3, *size), steps=2, noise=Noise(0)).shape == (1, 3, 4 * size[0], 4 * size[1])
+
+
+def test_realism_is_a_straight_line_from_the_mean(method: PredictRefine) -> None:
+    x = _x(1, 3, 8, 8)
+    y0, y1 = (method.sample(x, steps=2, noise=Noise(4), realism=r) for r in (0.0, 1.0))
+    half = method.sample(x, steps=2, noise=Noise(4), realism=0.5)
+    assert torch.equal(y0, method.mean(x))
+    assert torch.allclose(half, 0.5 * (y0 + y1), atol=1e-5)
+    assert not torch.allclose(y0, y1, atol=1e-3)
+
+
+def test_seeds_and_batches(method: PredictRefine) -> None:
+    x = _x(2, 3, 7, 9)
+    both = method.sample(x, steps=3, noise=Noise(1, pictures=(5, 6)))
+    alone = [method.sample(x[i : i + 1], steps=3, noise=Noise(1, pictures=(5 + i,))) for i in range(2)]
+    assert torch.allclose(both, torch.cat(alone), atol=1e-5)
+    assert torch.equal(both, method.sample(x, steps=3, noise=Noise(1, pictures=(5, 6))))
+    assert not torch.allclose(both, method.sample(x, steps=3, noise=Noise(2, pictures=(5, 6))), atol=1e-2)
+
+
+@pytest.mark.parametrize("tile", [16, 23, 40])
+def test_tiles_do_not_show(method: PredictRefine, tile: int) -> None:
+    x = _x(1, 3, 45, 61)
+    whole = method.sample(x, steps=3, noise=Noise(0))
+    tiled = method.sample(x, steps=3, noise=Noise(0), tile=tile)
+    assert (whole - tiled).abs().max() < 1e-4
+
+
+def test_the_reach_is_what_it_says(method: PredictRefine) -> None:
+    reach = method.reach(2)
+    x = _x(1, 3, 1, reach + 12)
+    other = x.clone()
+    other[..., reach + 1 :] = -other[..., reach + 1 :]
+    a, b = (method.sample(p, steps=2, noise=Noise(0)) for p in (x, other))
+    assert torch.allclose(a[..., :4], b[..., :4], atol=1e-6)
+    assert not torch.allclose(a, b, atol=1e-2)
+
+
+def test_an_untrained_refiner_draws_the_measured_variance() -> None:
+    # v = 0 says: the clean bands are standard normal. The learned variance (log 0 = 1) then makes few steps exact but for
+    # the last one, which returns the mean a z and keeps a^2 / (a^2 + s^2) of the variance.
+    torch.manual_seed(1)
+    method = mezzotint_x4.build(preset="small").eval()
+    y = method.sample(torch.zeros(1, 3, 64, 64), steps=4, noise=Noise(0)) - method.mean(torch.zeros(1, 3, 64, 64))
+    variance = method.domain.encode(y, method.deviations).square().mean()
+    a, _, s = method.bridge.coefficients(0.25)
+    assert float(variance) == pytest.approx(a * a, rel=0.03)
+    assert a * a + s * s == pytest.approx(1)
+
+
+def test_measure_sets_the_deviations_and_loss_has_its_optimum_at_the_truth() -> None:
+    torch.manual_seed(2)
+    method = mezzotint_x4.build(preset="small")
+    x = _x(4, 3, 8, 8)
+    y = method.mean(x).detach() + 0.1 * torch.randn(4, 3, 32, 32)
+    method.measure([(y, x)])
+    assert torch.allclose(method.deviations, torch.full((48,), 0.1), rtol=0.25)
+    assert torch.isfinite(method.loss(y, x, noise=SequentialNoise(0, step=1)))
+    with pytest.raises(UsageError, match="no pictures"):
+        method.measure([])
+
+
+def test_training_both_stages_lowers_their_losses() -> None:
+    torch.manual_seed(3)
+    method = mezzotint_x4.build(preset="small")
+    coarse = torch.rand(4, 3, 4, 4)
+    y = torch.nn.functional.interpolate(coarse, scale_factor=8, mode="nearest") * 2 - 1
+    x = torch.nn.functional.avg_pool2d(y, 4)
+    for index, stage in enumerate(method.stages):
+        if stage.prepare is not None:
+            stage.prepare([(y, x)])
+        (name, module), = stage.groups.items()
+        optimiser = torch.optim.Adam(module.parameters(), 3e-3)
+        losses = []
+        for step in range(40):
+            loss = stage.losses[name](y, x, noise=SequentialNoise(0, step=step))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss.detach()))
+        assert sum(losses[-5:]) < 0.8 * sum(losses[:5]), (index, losses)
+
+
+def test_saved_weights_are_fused_and_give_the_same_picture(tmp_path) -> None:
+    from mezzotint import methods
+
+    torch.manual_seed(4)
+    method = mezzotint_x4.build(preset="small").eval()
+    method.save_pretrained(tmp_path)
+    loaded = methods.load(str(tmp_path))
+    x = _x(1, 3, 6, 6)
+    assert not loaded.config["collapsed"]
+    assert torch.allclose(loaded.sample(x, steps=2, noise=Noise(0)), method.sample(x, steps=2, noise=Noise(0)), atol=1e-5)
+
+
+def test_wrong_arguments(method: PredictRefine) -> None:
+    x = _x(1, 3, 4, 4)
+    with pytest.raises(UsageError, match="realism 7"):
+        method.sample(x, noise=Noise(0), realism=7)
+    with pytest.raises(UsageError, match="steps 0"):
+        method.sample(x, noise=Noise(0), steps=0)
+    with pytest.raises(UsageError, match="only size"):
+        method.sample(x, noise=Noise(0), size=(15, 16))
+    with pytest.raises(UsageError, match="2, 4 or 8"):
+        mezzotint_x4.build(scale=3)
+    with pytest.raises(UsageError, match="no preset"):
+        mezzotint_x4.build(preset="large")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import InputError, UsageError, WeightsError
+from mezzotint.methods.stage import Stage
+from mezzotint.training import DivergedError, Run, read_run, train
+from mezzotint.training.average import Average
+from mezzotint.training.checkpoints import read_state
+from mezzotint.training.crops import Pairs, batch, load_pairs, pair
+from mezzotint.training.loop import find_stage, learning_rate
+
+RUN = """
+method = "mezzotint-x4"
+steps = 12
+batch = 2
+output = "{output}"
+[pictures]
+folder = "pictures"
+crop = 8
+"""
+
+
+class Linear(nn.Module):
+    """A one-layer model with a stage: small enough to train in a test, real enough to diverge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 48, 1)
+        self.other = nn.Conv2d(3, 3, 1)
+        nn.init.constant_(self.layer.weight, 0.1)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("other", {"other": self.other}, {"other": self.loss}), Stage("main", {"main": self.layer}, {"main": self.loss}))
+
+    def loss(self, y: Tensor, x: Tensor, *, noise) -> Tensor:
+        y_hat = nn.functional.pixel_shuffle(self.layer(x), 4)
+        jitter = noise.normal("jitter", 0, y.shape, dtype=torch.float32)
+        return (y_hat + 0.01 * jitter - y).square().mean()
+
+
+@pytest.fixture
+def pairs() -> Pairs:
+    generator = torch.Generator().manual_seed(0)
+    made = [pair((torch.rand(3, 40, 52, generator=generator) * 255).to(torch.uint8), scale=4) for _ in range(3)]
+    return Pairs(tuple(y for y, _ in made), tuple(x for _, x in made), 4, ("a", "b", "c"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output=tmp_path / "out"))
+    return read_run(file)
+
+
+def test_run_files_are_strict(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    run = read_run(file, changes=("optimiser.rate=2e-4", "pictures.crop=16", "method=sr3"))
+    assert (run.optimiser.rate, run.pictures.crop, run.method) == (2e-4, 16, "sr3")
+    for change, words in (
+        ("optimiser.speed=1", "optimiser.speed"),
+        ("steps=0", "steps"),
+        ("steps", "KEY=VALUE"),
+        ("steps.more=1", "not a table"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            read_run(file, changes=(change,))
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_run(tmp_path / "none.toml")
+    file.write_text("method = ")
+    with pytest.raises(UsageError, match="not TOML"):
+        read_run(file)
+
+
+def test_batches_depend_on_seed_and_step_alone(pairs: Pairs) -> None:
+    first = batch(pairs, seed=1, step=5, size=4, crop=8)
+    again = batch(pairs, seed=1, step=5, size=4, crop=8)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], batch(pairs, seed=1, step=6, size=4, crop=8)[0])
+    assert not torch.equal(first[0], batch(pairs, seed=2, step=5, size=4, crop=8)[0])
+    y, x = first
+    assert y.shape == (4, 3, 32, 32) and x.shape == (4, 3, 8, 8)
+    assert y.min() >= -1 and y.max() <= 1
+
+
+def test_crops_are_aligned_whatever_the_turn() -> None:
+    # A picture that is its own enlargement: constant 4x4 cells, and a small picture that says which cell is which.
+    cells = torch.randint(0, 255, (1, 12, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).expand(3, -1, -1)
+    y = cells.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    pairs = Pairs((y,), (cells,), 4, ("cells",))
+    for step in range(20):
+        ys, xs = batch(pairs, seed=0, step=step, size=2, crop=5)
+        assert torch.equal(ys[..., ::4, ::4], xs) and torch.equal(ys[..., 3::4, 3::4], xs)
+
+
+def test_pictures_that_are_too_small_are_left_out(shared_data: Path) -> None:
+    files = sorted((shared_data / "bench" / "Set5").glob("*.png"))
+    pairs = load_pairs(files, scale=4, crop=70)
+    assert "butterfly.png" not in pairs.names and "baby.png" in pairs.names
+    with pytest.raises(InputError, match="none of 5 pictures"):
+        load_pairs(files, scale=4, crop=1000)
+
+
+def test_a_resumed_run_gives_the_same_numbers(pairs: Pairs, run: Run) -> None:
+    whole, parts = Linear(), Linear()
+    parts.load_state_dict(whole.state_dict())
+    train(whole, pairs, run.model_copy(update={"output": run.output / "whole"}))
+    stopped = run.model_copy(update={"output": run.output / "parts"})
+    count = iter(range(100))
+    first = train(parts, pairs, stopped, stop=lambda: next(count) == 4)
+    assert first.step == 5
+    fresh = Linear()
+    last = train(fresh, pairs, stopped, resume=True)
+    assert last.step == 12
+    assert torch.equal(whole.layer.weight, fresh.layer.weight)
+    a, _ = read_state(run.output / "whole" / "state.safetensors")
+    b, _ = read_state(run.output / "parts" / "state.safetensors")
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_only_the_stage_named_is_trained(pairs: Pairs, run: Run) -> None:
+    model = Linear()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    train(model, pairs, run)
+    after = model.state_dict()
+    assert torch.equal(before["other.weight"], after["other.weight"])
+    assert not torch.equal(before["layer.weight"], after["layer.weight"])
+    assert find_stage(model.stages, None).name == "main"
+    with pytest.raises(UsageError, match="this method has other, main"):
+        find_stage(model.stages, "third")
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_its_batch(pairs: Pairs, run: Run) -> None:
+    model = Linear()
+    model.layer.weight.data.fill_(math.nan)
+    with pytest.raises(DivergedError, match="step 0"):
+        train(model, pairs, run)
+    tensors, meta = read_state(run.output / "diverged.safetensors")
+    expected = batch(pairs, seed=run.seed, step=0, size=2, crop=8)
+    assert torch.equal(tensors["y"], expected[0]) and meta["step"] == 0
+
+
+def test_missing_and_damaged_states(tmp_path: Path, pairs: Pairs, run: Run) -> None:
+    with pytest.raises(WeightsError, match="without --resume"):
+        train(Linear(), pairs, run, resume=True)
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"\x10\0\0\0\0\0\0\0nonsense")
+    with pytest.raises(WeightsError, match="damaged"):
+        read_state(bad)
+
+
+def test_the_rate_warms_up_and_decays(run: Run) -> None:
+    long = run.model_copy(update={"steps": 1000})
+    rates = [learning_rate(long, step) for step in range(1000)]
+    peak = max(rates)
+    assert peak == pytest.approx(long.optimiser.rate) and 28 <= rates.index(peak) <= 31
+    assert rates[-1] < 1e-5 and all(a > b for a, b in zip(rates[30:], rates[31:], strict=False))
+
+
+def test_the_average_forgets_its_start_and_is_put_back() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    average = Average({"p": parameter}, decay=0.9)
+    with torch.no_grad():
+        parameter.fill_(1.0)
+    for _ in range(100):
+        average.update({"p": parameter})
+    assert float(average.values["p"]) == pytest.approx(1, abs=1e-3)
+    average.values["p"].fill_(5.0)
+    with average.applied({"p": parameter}):
+        assert float(parameter.detach()) == 5.0
+    assert float(parameter.detach()) == 1.0
