@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
@@ -72,6 +72,12 @@ class Card(BaseModel):
     consistent_default: bool = False
     realism_default: float | None = Field(default=None, ge=0, le=1)
     digest: str = ""
+
+    @field_validator("config")
+    @classmethod
+    def _as_json(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration as it is when it was read back: lists for tuples."""
+        return json.loads(json.dumps(config))
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,10 @@ def load(path: str | Path, *, method: str | None = None) -> tuple[dict[str, Tens
     tensors = _read_tensors(path)
     if card.digest and _digest(tensors) != card.digest:
         raise WeightsError(f"{path}: damaged: the tensors do not match the digest on the card; copy the file again")
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, card
+    # Copies: tensors that stay in the mapped file differ in alignment, by which convolutions choose their algorithm,
+    # and they would follow the file when it is replaced.
+    kinds = {name: torch.float32 if t.is_floating_point() else t.dtype for name, t in tensors.items()}
+    return {name: t.to(kinds[name], copy=True) for name, t in tensors.items()}, card
 
 
 def read_card(path: str | Path) -> Card:
