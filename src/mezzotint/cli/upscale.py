@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mezzotint.cli import exits, options, outputs
-from mezzotint.cli.files import write_text
 from mezzotint.cli.messages import Messages
 from mezzotint.errors import MezzotintError, UsageError
 
@@ -359,8 +358,11 @@ def _records_in_file(path: Path) -> list[Record]:
 
 def _write_records(path: Path, records: list[Record]) -> None:
     """Write one record as an object and several as a list."""
+    from mezzotint.images.atomic import write_bytes
+
     content = [record.model_dump(mode="json") for record in records]
-    write_text(path, json.dumps(content[0] if len(content) == 1 else content, indent=2) + "\n")
+    text = json.dumps(content[0] if len(content) == 1 else content, indent=2) + "\n"
+    write_bytes(path, text.encode(), overwrite=True)
 
 
 def _write_spread(path: Path, spread: np.ndarray, *, overwrite: bool) -> None:
