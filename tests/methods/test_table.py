@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mezzotint import methods
 from mezzotint.errors import UsageError
@@ -50,7 +51,15 @@ def test_every_row_is_whole(card):
     assert callable(table.resolve_function(card))
     assert card.scales and all(scale >= 2 for scale in card.scales)
     assert card.presets or card.family == "baseline"
-    assert 1900 < card.year < 2100
+    assert card.year is None or 1900 < card.year < 2100
+    assert (card.year is None) == (card.paper == "")
+
+
+@pytest.mark.parametrize("card", [card for card in table.cards() if card.weights == "none"], ids=lambda card: card.name)
+def test_what_needs_no_weights_runs_as_built(card):
+    run, x = methods.load(card.name), torch.rand(1, 3, 5, 4)
+    assert run(x, scale=4).shape == (1, 3, 20, 16)
+    assert torch.equal(methods.build(card.name)(x, scale=4, size=(13, 9)), run(x, scale=4, size=(13, 9)))
 
 
 def test_find():

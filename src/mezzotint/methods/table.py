@@ -37,11 +37,12 @@ class Axes:
 class MethodCard:
     """One method: where its code is, where it comes from, and what it can do.
 
-    `survey_section` is the section of Moser et al. (arXiv 2401.00736) that it belongs to, "" where the survey does
-    not treat it. `weights`: "shipped" in the package, "train" by the user, "none" needed. `scales` are the
-    enlargements it is meant for; with `any_scale` others work too. `presets`: the first is the default. `local`: an
-    output pixel depends on its surroundings only, so tiles equal the whole. `deterministic`: there is no noise, the
-    seed changes nothing. `checks` names the public checks of `mezzotint.testing` that it passes.
+    `survey_section` is the section of Moser et al. (arXiv 2401.00736) that it belongs to, "" where the survey does not
+    treat it; `year` is None where no paper introduced it. `weights`: "shipped" in the package, "train" by the user,
+    "none" needed. `scales` are the enlargements it is meant for; with `any_scale` others work too. `presets`: the first
+    is the default. `local`: an output pixel depends on its surroundings only, so tiles equal the whole.
+    `deterministic`: there is no noise, the seed changes nothing. `checks` names the public checks of
+    `mezzotint.testing` that it passes.
     """
 
     name: str
@@ -49,7 +50,7 @@ class MethodCard:
     family: Literal["baseline", "diffusion", "zero-shot", "own"]
     survey_section: str
     paper: str
-    year: int
+    year: int | None
     weights: Literal["shipped", "none", "train"]
     scales: tuple[int, ...]
     any_scale: bool
@@ -160,10 +161,62 @@ _SCALES = (2, 3, 4, 8)
 
 _ROWS: tuple[MethodCard, ...] = (
     MethodCard(
+        name="nearest",
+        target="mezzotint.baselines.interpolation:Nearest",
+        family="baseline",
+        survey_section="2",
+        paper="",
+        year=None,
+        weights="none",
+        scales=_SCALES,
+        any_scale=True,
+        local=True,
+        deterministic=True,
+    ),
+    MethodCard(
+        name="bicubic",
+        target="mezzotint.baselines.interpolation:Bicubic",
+        family="baseline",
+        survey_section="2",
+        paper="Keys, Cubic Convolution Interpolation for Digital Image Processing, IEEE TASSP 29",
+        year=1981,
+        weights="none",
+        scales=_SCALES,
+        any_scale=True,
+        local=True,
+        deterministic=True,
+    ),
+    MethodCard(
+        name="lanczos",
+        target="mezzotint.baselines.interpolation:Lanczos",
+        family="baseline",
+        survey_section="2",
+        paper="Duchon, Lanczos Filtering in One and Two Dimensions, J. Applied Meteorology 18",
+        year=1979,
+        weights="none",
+        scales=_SCALES,
+        any_scale=True,
+        local=True,
+        deterministic=True,
+    ),
+    MethodCard(
+        name="back-projection",
+        target="mezzotint.baselines.back_projection:BackProjection",
+        family="baseline",
+        survey_section="2",
+        paper="Irani and Peleg, Improving Resolution by Image Registration, CVGIP 53",
+        year=1991,
+        weights="none",
+        scales=_SCALES,
+        any_scale=True,
+        local=False,
+        deterministic=True,
+    ),
+    MethodCard(
         name="sr3",
         target="mezzotint.methods.sr3:build",
         family="diffusion",
-        survey_section="4.1",
+        survey_section="4.4",
         paper="Saharia et al., Image Super-Resolution via Iterative Refinement, arXiv 2104.07636",
         year=2021,
         weights="train",
@@ -177,6 +230,30 @@ _ROWS: tuple[MethodCard, ...] = (
             domain="pixel",
             conditioning="low-resolution",
             network="unet",
+            sampler="ancestral",
+        ),
+    ),
+    MethodCard(
+        name="mezzotint-x4",
+        target="mezzotint.methods.mezzotint_x4:build",
+        family="own",
+        survey_section="4.3",
+        paper=(
+            "Predict and refine: Whang et al., Deblurring via Stochastic Refinement, arXiv 2112.02475; Moser et al., "
+            "Waving Goodbye to Low-Res, arXiv 2304.01994"
+        ),
+        year=2026,
+        weights="shipped",
+        scales=(4,),
+        any_scale=False,
+        local=True,
+        deterministic=False,
+        presets=("shipped", "small"),
+        axes=Axes(
+            bridge="vp",
+            domain="subband",
+            conditioning="features",
+            network="refiner",
             sampler="ancestral",
         ),
     ),
