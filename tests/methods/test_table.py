@@ -99,6 +99,7 @@ def test_existing_files_and_folders_are_weights(tmp_path, monkeypatch):
     (tmp_path / "anna" / "portraits").touch()
     assert table.resolve("anna") == Spec(method=None, weights="anna")
     assert table.resolve("anna/portraits") == Spec(method=None, weights="anna/portraits")
+    assert table.resolve("anna/portrait") == Spec(method=None, weights="anna/portrait")
     assert table.resolve("odd:name") == Spec(method=None, weights="odd:name")
     assert table.resolve("sr3") == Spec(method="sr3")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mezzotint.errors import UsageError, WeightsError
+from mezzotint.errors import MezzotintError, UsageError, WeightsError
 from mezzotint.methods.table import Axes, MethodCard, Spec, cards, find, resolve, resolve_function
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
     if spec.weights is None:
         path = _shipped(spec)
     elif spec.from_hub:
-        path = weights.hub(spec.weights)
+        try:
+            path = weights.hub(spec.weights)
+        except MezzotintError as error:
+            raise type(error)(f"there is no file or folder {spec.weights}, and {error}") from error
     else:
         path = weights.resolve(spec.weights)
     tensors, card = weights.load(path, method=spec.method)

@@ -126,7 +126,8 @@ def resolve(text: str) -> Spec:
         return _resolve_named(find(name), text, preset=preset if at else None, path=path if colon else None)
     if os.path.exists(text) or text.endswith(_WEIGHTS_SUFFIXES):
         return Spec(method=None, weights=text)
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text):
+    # A misspelt path into a folder that is here must not be sent to the hub.
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) and not os.path.isdir(text.partition("/")[0]):
         return Spec(method=None, weights=text, from_hub=True)
     if "/" in text or os.sep in text:
         return Spec(method=None, weights=text)
