@@ -106,9 +106,7 @@ class Bridge(ABC):
         if not self.needs_x or (isinstance(b, float) and b == 0.0):
             return a * y
         if x_state is None:
-            raise ValueError(
-                f"{type(self).__name__} ends at the small picture: give x_state, shaped like the state"
-            )
+            raise ValueError(f"{type(self).__name__} ends at the small picture: give x_state, shaped like the state")
         return a * y + b * x_state.to(y.dtype)
 
     def q_sample(self, y: Tensor, x_state: Tensor | None, t: Time, eps: Tensor) -> Tensor:
@@ -225,8 +223,11 @@ class VP(Bridge):
 
     def _variance(self, r: Tensor, t: Tensor) -> Tensor:
         signal_r, noise_r = self.schedule.powers(r)
-        _, noise_t = self.schedule.powers(t)
-        return _floor(noise_r * (noise_t - noise_r) / (signal_r * noise_t))
+        signal_t, noise_t = self.schedule.powers(t)
+        # 1 - gamma_t / gamma_r from the smaller of the two powers, which has the digits.
+        near = (noise_t - noise_r) / signal_r
+        added = torch.where(signal_r > 0.5, near, 1.0 - signal_t / signal_r)
+        return _floor(noise_r * added / noise_t)
 
     def start(self, x_state: Tensor | None, eps: Tensor) -> Tensor:
         return eps.clone()
@@ -391,9 +392,7 @@ def _formulas(formula: Callable[..., tuple[Tensor, ...]], *times: float | Tensor
         for t in times:
             if not 0.0 <= t <= 1.0:
                 raise ValueError(f"time {t} lies outside [0, 1], 0 is clean")
-        return tuple(
-            value.item() for value in formula(*(torch.tensor(t, dtype=torch.float64) for t in times))
-        )
+        return tuple(value.item() for value in formula(*(torch.tensor(t, dtype=torch.float64) for t in times)))
     return formula(*(_float64(t) for t in times))
 
 

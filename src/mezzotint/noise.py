@@ -157,9 +157,7 @@ class SequentialNoise:
     def uniform(self, stream: str, draw: int, count: int) -> Tensor:
         """`count` independent uniform numbers in (0, 1), float64 (count,)."""
         # Another purpose than normal(): the same generator state would tie the two to each other.
-        values = torch.rand(
-            count, generator=self._generator(f"uniform {stream}", draw, "cpu"), dtype=torch.float64
-        )
+        values = torch.rand(count, generator=self._generator(f"uniform {stream}", draw, "cpu"), dtype=torch.float64)
         return values.clamp(min=2.0**-54)
 
     def _generator(self, stream: str, draw: int, device: torch.device | str) -> torch.Generator:
@@ -236,9 +234,7 @@ def _field(
             normal = _box_muller(words.reshape(-1, len(columns), rows, BLOCK))
             plane = normal.transpose(0, 2, 1, 3).reshape(-1, rows, len(columns) * BLOCK)
             channel = strip[0][0]
-            out[channel : channel + plane.shape[0], lower - top : upper - top] = plane[
-                :, :, offset : offset + width
-            ]
+            out[channel : channel + plane.shape[0], lower - top : upper - top] = plane[:, :, offset : offset + width]
     return out
 
 

@@ -101,9 +101,7 @@ def target(
     return _field(a / n, y) * eps.to(y.dtype) - _field(s / n, y) * y
 
 
-def noise_of(
-    y_hat: Tensor, z: Tensor, x_state: Tensor | None, *, bridge: Bridge, t: float | Tensor
-) -> Tensor:
+def noise_of(y_hat: Tensor, z: Tensor, x_state: Tensor | None, *, bridge: Bridge, t: float | Tensor) -> Tensor:
     """The noise (z - a y_hat - b x_state) / s that an estimate implies; ValueError where s = 0."""
     _, _, s = _coefficients(bridge, t)
     _refuse(s == 0.0, bridge, t, "eps")
@@ -182,9 +180,7 @@ class Preconditioning:
     cov: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (
-            self.var_y > 0.0 and self.var_x >= 0.0 and self.cov**2 <= self.var_y * self.var_x * (1 + 1e-12)
-        ):
+        if not (self.var_y > 0.0 and self.var_x >= 0.0 and self.cov**2 <= self.var_y * self.var_x * (1 + 1e-12)):
             raise ValueError(
                 f"variances {self.var_y}, {self.var_x} and covariance {self.cov} belong to no two variables"
             )
@@ -223,9 +219,7 @@ def _refuse(bad: Tensor, bridge: Bridge, t: float | Tensor, kind: str) -> None:
     # Reading a value back from a graphics card would stall training for a check of the caller's own times.
     if bad.device.type == "cpu" and bool(bad.any()):
         time = t if isinstance(t, float) else "some t"
-        raise ValueError(
-            f"kind {kind!r} is undefined at {time} of {type(bridge).__name__}: use 'y', or other times"
-        )
+        raise ValueError(f"kind {kind!r} is undefined at {time} of {type(bridge).__name__}: use 'y', or other times")
 
 
 def _check_kind(kind: str) -> None:

@@ -56,12 +56,8 @@ class Table:
         powers = [1.0, *(float(value) for value in gamma)]
         for before, after in zip(powers, powers[1:], strict=False):
             if not 0.0 <= after < before:
-                raise ValueError(
-                    f"signal power {after} after {before}: the powers must fall from 1 towards 0"
-                )
-        return cls(
-            tuple((before - after) / before for before, after in zip(powers, powers[1:], strict=False))
-        )
+                raise ValueError(f"signal power {after} after {before}: the powers must fall from 1 towards 0")
+        return cls(tuple((before - after) / before for before, after in zip(powers, powers[1:], strict=False)))
 
     @property
     def nodes(self) -> int:
@@ -187,9 +183,7 @@ def linear_to(steps: int, *, start: float, gamma_end: float) -> Table:
 
     low, high = 1e-15, 1.0 - 1e-15
     if excess(low) < 0.0 or excess(high) > 0.0:
-        raise ValueError(
-            f"no linear schedule of {steps} steps from {start} leaves the signal power {gamma_end}"
-        )
+        raise ValueError(f"no linear schedule of {steps} steps from {start} leaves the signal power {gamma_end}")
     for _ in range(100):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if excess(middle) > 0.0 else (low, middle)
@@ -240,7 +234,8 @@ def on_nodes(steps: int, *, nodes: int) -> tuple[float, ...]:
         raise ValueError(f"{steps} steps on a table of {nodes}: use at most {nodes}")
     if steps == 1:
         return (1.0, 0.0)
-    indices = [round(1 + i * (nodes - 1) / (steps - 1)) for i in range(steps)]
+    # Rounded from 0 as the published codes index, which matters at halves.
+    indices = [1 + round(i * (nodes - 1) / (steps - 1)) for i in range(steps)]
     return tuple(index / nodes for index in reversed(indices)) + (0.0,)
 
 

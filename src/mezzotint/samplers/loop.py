@@ -97,9 +97,7 @@ def sample(
             raise ValueError("the size of the state is unknown: give shape, x_state or start")
         shape = reference.shape
     size = tuple(int(side) for side in shape)
-    where = torch.device(
-        device if device is not None else reference.device if reference is not None else "cpu"
-    )
+    where = torch.device(device if device is not None else reference.device if reference is not None else "cpu")
     kind = dtype if dtype is not None else torch.float32 if where.type == "mps" else torch.float64
 
     def draws(stream: str) -> Callable[[], Tensor]:
@@ -118,9 +116,7 @@ def sample(
         elif times[0] == 1.0:
             z = bridge.start(x_state, draws("start")())
         else:
-            raise ValueError(
-                f"the bridge starts at time 1, the grid at {times[0]}: give start, the state there"
-            )
+            raise ValueError(f"the bridge starts at time 1, the grid at {times[0]}: give start, the state there")
         carry: Any = None
         count = len(times) - 1
         for index, (t, r) in enumerate(itertools.pairwise(times)):

@@ -46,8 +46,8 @@ def check_sampler(
     *,
     bridge: Bridge,
     prior: GaussianPrior | None = None,
-    steps: Sequence[int] = (8, 64, 512),
-    tolerance: float = 0.1,
+    steps: Sequence[int] = (4, 32, 256),
+    tolerance: float = 0.15,
     converges: bool = True,
 ) -> dict[str, float]:
     """The largest error of everything that a reverse step must do on a bridge, by name.
