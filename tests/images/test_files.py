@@ -245,6 +245,19 @@ def test_resolution_is_read_turned_and_absent(tmp_path: Path) -> None:
     assert files.read(put(tmp_path, "e", encoded(smooth(), "WEBP"))).resolution is None
 
 
+def test_a_resolution_beyond_sense_goes_with_a_note(capfd: pytest.CaptureFixture[str]) -> None:
+    data = png_with_chunk(encoded(smooth(), "PNG"), b"pHYs", struct.pack(">IIB", 2**32 - 1, 2**32 - 1, 1))
+    picture = files.decode(data, name="a.png")
+    assert picture.resolution is None
+    assert picture.notes == ("resolution dropped: 1.09092e+08 x 1.09092e+08 dots an inch",)
+    for fmt in ("png", "jpeg", "webp"):
+        absurd = Picture(smooth(), resolution=(1e5, 1e5))
+        assert files.decode(files.encode(absurd, fmt=fmt), name="b").resolution == pytest.approx((1e5, 1e5), rel=1e-3)
+        assert files.decode(files.encode(absurd, fmt=fmt, scale=1e4), name="b").resolution is None
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
 def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     path = put(tmp_path, "a.png", encoded(np.zeros((8, 8, 3), np.uint8), "PNG"))
     stamp = os.stat(path)
@@ -662,6 +675,17 @@ def test_a_thumbnail_goes_and_strip_keeps_the_looks(tmp_path: Path) -> None:
     assert (bare.icc, bare.resolution) == (picture.icc, picture.resolution)
     chunks = ((b"tEXt", b"a\0b"), (b"gAMA", b"\0\1\x86\xa0"))
     assert files.strip(Picture(smooth(), chunks=chunks)).chunks == chunks[1:]
+
+
+def test_iptc_stays_in_a_jpeg() -> None:
+    block = b"Photoshop 3.0\0008BIM\4\4\0\0\0\0\0\x0c" + b"\x1c\2\5\0\7a title"
+    data = encoded(smooth(), "JPEG")
+    data = data[:2] + b"\xff\xed" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    picture = files.decode(data, name="a.jpg")
+    assert picture.iptc == block
+    assert files.decode(files.encode(picture, fmt="jpeg", record="{}"), name="b.jpg").iptc == block
+    for fmt in ("png", "webp"):
+        assert files.decode(files.encode(picture, fmt=fmt), name="b").iptc is None
 
 
 def test_useless_metadata_does_not_stop_a_picture(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ MAX_PIXELS = 1_000_000_000
 _NAMES = {"jpeg": "JPEG", "webp": "WebP", "png": "PNG"}
 _MM_PER_INCH = 25.4
 _DEFAULT_DPI = 72.0
+# Beyond this a resolution is a slip, and libvips complains on stderr about far larger ones.
+_LEAST_DPI, _MOST_DPI = 0.1, 1e6
 # What libvips puts into one JPEG segment; it leaves out more than that with no more than a warning.
 _JPEG_XMP_LIMIT = 60_000
 _EXIF_LIMIT = 65_000
@@ -167,6 +169,9 @@ def decode(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
         pixels = np.ascontiguousarray(pixels[..., :-1])
         notes.append("alpha channel dropped: it is opaque everywhere")
     resolution = _resolution(image, facts, kind=kind)
+    if resolution is not None and not _is_credible(resolution):
+        notes.append(f"resolution dropped: {resolution[0]:g} x {resolution[1]:g} dots an inch")
+        resolution = None
     orientation = image.get("orientation") if "orientation" in fields else 1
     if orientation in range(2, 9):
         pixels = _upright(pixels, orientation)
@@ -274,8 +279,10 @@ def encode(
     record = None if record is None else _ascii_json(record)
     pyvips = libvips()
     pixels = np.ascontiguousarray(picture.pixels)
-    resolution = picture.resolution
-    across, down = (dots * scale for dots in resolution) if resolution else (_DEFAULT_DPI, _DEFAULT_DPI)
+    resolution = picture.resolution and (picture.resolution[0] * scale, picture.resolution[1] * scale)
+    if resolution is not None and not _is_credible(resolution):
+        resolution = None
+    across, down = resolution or (_DEFAULT_DPI, _DEFAULT_DPI)
     image = pyvips.Image.new_from_memory(pixels.data, picture.width, picture.height, picture.channels, "uchar").copy(
         interpretation="b-w" if picture.channels == 1 else "srgb"
     )
@@ -438,6 +445,10 @@ def _resolution(image: Any, facts: containers.Facts, *, kind: str) -> tuple[floa
         return None
     factor = 2.54 if _exif_number(image, "exif-ifd0-ResolutionUnit") == 3 else 1.0
     return across * factor, down * factor
+
+
+def _is_credible(resolution: tuple[float, float]) -> bool:
+    return all(_LEAST_DPI <= dots <= _MOST_DPI for dots in resolution)
 
 
 def _exif_number(image: Any, field: str) -> float | None:
