@@ -79,6 +79,12 @@ def test_sr3_with_fewer_steps_keeps_the_last_signal_power(steps, end):
     assert table.gamma[-1] == pytest.approx(schedules.sr3().gamma[-1], rel=1e-9)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_sr3_in_very_few_steps(steps):
+    table = schedules.sr3(steps)
+    assert table.nodes == steps and table.gamma[-1] == pytest.approx(schedules.sr3().gamma[-1], rel=1e-9)
+
+
 @pytest.mark.parametrize(("steps", "gamma"), [(100, 0.6055), (200, 0.3666), (500, 0.0814), (1000, 0.00662)])
 def test_linear_with_sr3s_end_values_and_fewer_steps_keeps_signal(steps, gamma):
     assert schedules.linear(steps, start=1e-6, end=1e-2).gamma[-1] == pytest.approx(gamma, rel=2e-3)

@@ -238,7 +238,7 @@ class ResShift(Bridge):
     """Residual shifting: z = (1 - eta) y + eta x + kappa sqrt(eta) eps (Yue et al. 2023, equation 2).
 
     sqrt(eta) at step i of `steps` is first (end / first)^(((i - 1) / (steps - 1))^power), first =
-    min(min_noise / kappa, min_noise), equation 8; between steps the same expression, and sqrt(eta) linear
+    min(min_noise / kappa, min_noise), as in the released code; between steps the same expression, and sqrt(eta) linear
     between the clean end and the first step. Carry eta_r / eta_t, start x + kappa sqrt(eta_T) eps. `end` is
     the square root of the last eta, as in the released configurations; (15, 0.04) and (4, 0.2) are theirs.
     """

@@ -3,17 +3,16 @@
 On any bridge z = a y + b x_state + s eps. With n^2 = a^2 + s^2 and f the variance that the bridge's
 Brownian motion has gathered since the clean end, the kinds of prediction are
 
-| kind       | target                    | estimate of y                  | squared error in units of that
-of y |
-|------------|---------------------------|--------------------------------|-------------------------------------|
-| `y`        | y                         | p                              | 1
-| | `eps`      | eps                       | (z - b x - s p) / a            | a^2 / s^2
-| | `v`        | (a eps - s y) / n         | (a (z - b x) - s n p) / n^2    | n^2 / s^2
-| | `score`    | -eps / s                  | (z - b x + s^2 p) / a          | a^2 / s^4
-| | `residual` | x - y                     | x - p                          | 1
-| | `i2sb`     | (z - y) / sqrt(f)         | z - sqrt(f) p                  | 1 / f
-|
+| kind       | target             | estimate of y               | error, in units of y's |
+|------------|--------------------|-----------------------------|------------------------|
+| `y`        | y                  | p                           | 1                      |
+| `eps`      | eps                | (z - b x - s p) / a         | a^2 / s^2              |
+| `v`        | (a eps - s y) / n  | (a (z - b x) - s n p) / n^2 | n^2 / s^2              |
+| `score`    | -eps / s           | (z - b x + s^2 p) / a       | a^2 / s^4              |
+| `residual` | x - y              | x - p                       | 1                      |
+| `i2sb`     | (z - y) / sqrt(f)  | z - sqrt(f) p               | 1 / f                  |
 
+where the last column is the squared error of the prediction over that of the estimate.
 `eps` and `score` follow Ho et al. 2020 and Song et al. 2021; `v` is Salimans and Ho 2022 (appendix D),
 written for any bridge by scaling a and s to unit power; `i2sb` is Liu et al. 2023, equation 12. Fields are
 b c h w; times are floats or float64 tensors (b,), and the results have the fields' type. x_state is needed
@@ -128,7 +127,7 @@ def implied_weight(bridge: Bridge, t: float | Tensor, *, kind: Kind) -> Tensor:
 
 
 def min_snr_weight(bridge: Bridge, t: float | Tensor, *, limit: float = 5.0) -> Tensor:
-    """min(a^2 / s^2, limit), the weight of a squared error of y, float64 (Hang et al. 2023, section 3.4)."""
+    """min(a^2 / s^2, limit), the weight of a squared error of y, float64 (Hang et al. 2023, min-SNR)."""
     if not limit > 0.0:
         raise ValueError(f"limit {limit} of the signal-to-noise ratio must be positive")
     a, _, s = _coefficients(bridge, t)
@@ -168,7 +167,7 @@ def learned_variance(fraction: Tensor, *, bridge: Bridge, r: float, t: float) ->
 @dataclass(frozen=True)
 class Preconditioning:
     """Scales of a network whose input and target have unit variance on any bridge (Karras et al. 2022,
-    table 1; Zhou et al. 2023, section 4.3).
+    table 1; Zhou et al. 2023, DDBM).
 
     y_hat = c_skip z + c_out F(c_in z, ...), where c_skip makes c_out least. `var_y`, `var_x`: variances of
     y and of x_state; `cov`: their covariance. For super-resolution the covariance is close to var_y, and 0

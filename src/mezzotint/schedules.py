@@ -171,11 +171,13 @@ def sr3(steps: int = 2000) -> Table:
 def linear_to(steps: int, *, start: float, gamma_end: float) -> Table:
     """Added variance linear from `start`, with the end value that leaves the signal power `gamma_end`.
 
-    Raises ValueError where no end value in (0, 1) does.
+    A single step has only the end. Raises ValueError where no end value in (0, 1) does.
     """
     _check_steps(steps)
     if not 0.0 < gamma_end < 1.0:
         raise ValueError(f"gamma_end {gamma_end} must lie between 0 and 1")
+    if steps == 1:
+        return Table.from_gamma((gamma_end,))
 
     def excess(end: float) -> float:
         added = torch.tensor(_spaced(steps, start, end, power=1), dtype=torch.float64)
