@@ -101,6 +101,7 @@ class LpipsNetwork(nn.Module):
         super().__init__()
         _check_net(net)
         self.net = net
+        self.smallest = _SMALLEST[net]
         self.features, self.taps = _alex_features() if net == "alex" else _vgg_features()
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in _TAPS[net])
 
@@ -111,11 +112,10 @@ class LpipsNetwork(nn.Module):
         Compute them once for a reference and compare many candidates with `distance`. Raises InputError for a
         picture smaller than 31 (AlexNet) or 16 (VGG16) pixels a side.
         """
-        smallest = _SMALLEST[self.net]
-        if min(picture.shape[-2:]) < smallest:
+        if min(picture.shape[-2:]) < self.smallest:
             raise InputError(
                 f"a picture of {picture.shape[-1]}x{picture.shape[-2]} pixels is too small for "
-                f"LPIPS-{self.net}: the smallest side is {smallest} pixels"
+                f"LPIPS-{self.net}: the smallest side is {self.smallest} pixels"
             )
         maps = []
         shift = picture.new_tensor(_SHIFT).view(1, 3, 1, 1)
@@ -144,16 +144,20 @@ class LpipsNetwork(nn.Module):
 def weights_file(net: Net) -> Path:
     """Return where the weights of LPIPS-`net` lie: in the package, or in the user's folder of weights.
 
-    That folder is `weights` in MEZZOTINT_HOME, by default in ~/.cache/mezzotint. Raises WeightsError, with
-    the way to get them, where there are none.
+    Raises WeightsError, with the way to get them, where there are none.
     """
     _check_net(net)
     name = f"lpips-{net}.safetensors"
-    home = Path(os.environ.get("MEZZOTINT_HOME") or Path.home() / ".cache" / "mezzotint")
-    for folder in (home / "weights", _SHIPPED):
+    for folder in (user_folder(), _SHIPPED):
         if (folder / name).is_file():
             return folder / name
-    raise WeightsError(f"there is no {home / 'weights' / name} with the weights of LPIPS-{net}: {_WAY_TO_WEIGHTS}")
+    raise WeightsError(f"the weights of LPIPS-{net} are not in {user_folder()}: {_WAY_TO_WEIGHTS}")
+
+
+def user_folder() -> Path:
+    """Return the user's folder of weights: `weights` in MEZZOTINT_HOME, by default ~/.cache/mezzotint."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("MEZZOTINT_HOME") or Path(cache) / "mezzotint") / "weights"
 
 
 def load_network(net: Net = "alex", *, path: str | os.PathLike[str] | None = None) -> LpipsNetwork:
