@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mezzotint.quality import evaluation, protocols, report
 from mezzotint.quality.consistency import consistency, lr_psnr, lr_psnr_float
 from mezzotint.quality.evaluation import Candidate, Evaluation, Output, Scored, evaluate
 from mezzotint.quality.lpips import lpips
@@ -15,9 +16,12 @@ __all__ = [
     "Scored",
     "consistency",
     "evaluate",
+    "evaluation",
     "lpips",
     "lr_psnr",
     "lr_psnr_float",
+    "protocols",
     "psnr",
+    "report",
     "ssim",
 ]

@@ -116,6 +116,36 @@ class Protocol:
             first, second = first[inner], second[inner]
         return first, second
 
+    def steps(self, *, scale: float = 4) -> tuple[str, ...]:
+        """Return what the protocol does, one sentence a step, for a reader who compares figures of two tools."""
+        check_scale(scale)
+        border = math.ceil(scale) if self.cut_border else 0
+        steps = [f"The true picture is cut at the bottom and right to a multiple of {scale:g} pixels."]
+        if self.one_channel:
+            steps.append(
+                "One-channel methods get its luma, Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255 rounded to whole "
+                "levels (a grey file as it is), reduced by MATLAB's bicubic in float, neither rounded nor clipped."
+            )
+        steps.append(
+            f"{'Other methods get' if self.one_channel else 'The method gets'} 8-bit RGB (grey repeated), reduced by "
+            f"MATLAB's antialiased bicubic by {scale:g}, rounded after each of the two passes."
+        )
+        steps.append("The result is clipped and rounded to 8 bits.")
+        if self.channel == "rgb":
+            steps.append("All three channels are compared.")
+        elif self.integer_luma:
+            steps.append("Luma rounded to whole levels is compared; a grey file is its own luma, in 0..255.")
+        else:
+            steps.append("Luma in 16..235, not rounded, is compared; grey files are taken as RGB.")
+        if self.limits is not None:
+            steps.append(f"The result is clamped to {self.limits[0]:g}..{self.limits[1]:g}.")
+        steps.append(f"{border} pixels are cut off at every side." if border else "Nothing is cut off at the sides.")
+        steps.append(
+            "PSNR has the peak 255; SSIM is Wang's: 11x11 Gaussian window of sigma 1.5, inside only, averaged."
+        )
+        steps.append("LPIPS sees the whole 8-bit result in RGB. Figures of a set are means over its pictures.")
+        return tuple(steps)
+
     def _luma(self, levels: np.ndarray, *, grey: bool = False) -> np.ndarray:
         """Return whole levels of luma; one channel is taken as it is."""
         if levels.shape[-3] == 1:
