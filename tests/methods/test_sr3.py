@@ -117,13 +117,27 @@ def test_one_step_is_the_formula_of_the_sheet(variance):
 
 @pytest.mark.parametrize("t", [1e-4, 1e-6, 1e-9])
 def test_without_noise_the_state_is_the_estimate(t):
-    method, x = tiny(), pictures(1)
+    method, x = tiny(variance="paper"), pictures(1)
     context = method.domain.context(x, size=(16, 20))
     z = torch.randn(1, 3, 16, 20, dtype=torch.float64)
     estimate = method.denoiser(x, context=context, bridge=method.bridge)(z, t)
     noise = method.bridge.coefficients(t)[2]
     assert (estimate.y - z).abs().max() < 10 * noise
     assert (estimate.y - z).abs().max() > 0
+
+
+@pytest.mark.parametrize("variance", ["paper", "released"])
+def test_a_network_that_knows_the_noise_gives_the_picture(variance):
+    method, x, steps = tiny(variance=variance), pictures(1).double(), 6
+    y = torch.rand(1, 3, 16, 20, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * 2 - 1
+
+    class Knows(nn.Module):
+        def forward(self, joined: Tensor, level: Tensor) -> Tensor:
+            a = level[0]
+            return (joined[:, 3:] - a * y) / (1 - a**2).sqrt()
+
+    method.network = Knows()
+    torch.testing.assert_close(method.sample(x, steps=steps, noise=Noise(2)), y, atol=1e-9, rtol=0)
 
 
 # -- the whole path on a problem with an exact answer -----------------------------------------------------------------
@@ -196,7 +210,7 @@ def test_samples_have_the_mean_and_covariance_of_the_posterior(variance, steps):
 
 
 def test_the_average_of_samples_is_the_posterior_mean():
-    method = methods.build("sr3", scale=2, config={**TINY, "channels": 1})
+    method = methods.build("sr3", scale=2, config={**TINY, "channels": 1, "variance": "paper"})
     method.network = LinearGaussian(rho=0.3)
     x = torch.linspace(-1, 1, 5, dtype=torch.float64)
     many = x.repeat_interleave(4000)[:, None, None, None]
@@ -232,7 +246,7 @@ def test_sizes_are_exact(small, size):
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_saved_and_loaded_equal(tmp_path, precision):
-    method, x = tiny(variance="released"), pictures(1)
+    method, x = tiny(variance="paper"), pictures(1)
     file = method.save_pretrained(tmp_path / "runs" / "sr3", precision=precision)
     for text in (
         str(tmp_path / "runs" / "sr3"),
@@ -242,7 +256,7 @@ def test_saved_and_loaded_equal(tmp_path, precision):
         f"sr3@small:{file}",
     ):
         back, card = methods.load_with_card(text)
-        assert card.method == "sr3" and card.config["variance"] == "released" and card.scale == 4
+        assert card.method == "sr3" and card.config["variance"] == "paper" and card.scale == 4
         assert not back.training
     if precision == "float16":
         method.network.load_state_dict({n: t.half().float() for n, t in method.network.state_dict().items()})

@@ -190,8 +190,9 @@ class Recipe(nn.Module):
         return weights.save(folder / weights.FILE_NAME, self.state_dict(), card, precision=precision)
 
     def _preview(self, x: Tensor) -> Tensor:
-        # Pictures of one sheet differ in their noise, so that a flaw of one field isn't taken for one of the method.
-        return self.sample(x, steps=self.steps_default, noise=Noise(0, pictures=tuple(range(len(x)))))
+        # Pictures of one sheet differ in their noise, so that a flaw of one field is not taken for one of the method;
+        # few steps, because training waits for the sheet.
+        return self.sample(x, steps=min(20, self.steps_default), noise=Noise(0, pictures=tuple(range(len(x)))))
 
     def _check(self, x: Tensor, size: tuple[int, int]) -> None:
         if x.dim() != 4 or x.shape[1] != self.channels or not x.is_floating_point():
