@@ -41,10 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=words or ["--help"], prog_name="mezzotint", standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:  # what typer makes of a KeyboardInterrupt, or an Abort in older versions
+            return _interrupted()
         return status if isinstance(status, int) else DONE
     except KeyboardInterrupt:
-        print("mezzotint: interrupted; every finished file is whole", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         # The reader of stdout went away (`mezzotint methods | head`): say nothing, now and at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,10 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if describe is not None:  # what the parser of options raises, in every version of typer
             print(f"mezzotint: {one_line(describe())}", file=sys.stderr)
             return USAGE
-        if type(error).__name__ in ("Exit", "Abort"):
-            return int(getattr(error, "exit_code", INTERRUPTED))
+        if type(error).__name__ == "Exit":
+            return int(getattr(error, "exit_code", DONE))
+        if type(error).__name__ == "Abort":
+            return _interrupted()
         report_unexpected(error)
         return FAILED
+
+
+def _interrupted() -> int:
+    print("mezzotint: interrupted; every finished file is whole", file=sys.stderr)
+    return INTERRUPTED
 
 
 def report_unexpected(error: Exception, *, about: str = "mezzotint") -> None:

@@ -29,22 +29,16 @@ class Job:
 
 
 def expand(inputs: Sequence[Path]) -> list[Path]:
-    """Replace each folder among the inputs by the pictures in it, sorted by name; files stay as they are.
+    """Replace each folder among the inputs by the pictures in it, in natural order; files stay as they are.
 
     Raises UsageError for a folder that holds no picture.
     """
-    from mezzotint import images
+    from mezzotint.data.benchmarks import find_pictures
 
-    sources: list[Path] = []
-    for path in inputs:
-        if not path.is_dir():
-            sources.append(path)
-            continue
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in images.WRITABLE and p.is_file())
-        if not found:
-            raise UsageError(f"folder {path} holds no picture ({' '.join(images.WRITABLE)})")
-        sources += found
-    return sources
+    try:
+        return [source for path in inputs for source in (find_pictures(path) if path.is_dir() else (path,))]
+    except InputError as error:
+        raise UsageError(str(error)) from None
 
 
 def plan(sources: Sequence[Path], *, output: Path | None, size: Size, samples: int, format: str | None) -> list[Job]:

