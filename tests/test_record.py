@@ -22,7 +22,13 @@ def test_records_survive_json() -> None:
 def test_same_request_sees_every_difference() -> None:
     text = to_json(Record(request=_request(), libraries={}))
     assert same_request(text, _request())
-    for change in ({"seed": 1}, {"method": "nearest"}, {"output_size": (8, 11)}, {"consistent": True}, {"weights": "x"}):
+    for change in (
+        {"seed": 1},
+        {"method": "nearest"},
+        {"output_size": (8, 11)},
+        {"consistent": True},
+        {"weights": "x"},
+    ):
         assert not same_request(text, _request(**change))
     for text in ("", "{}", "[]", '{"request": 3}', "null"):
         assert not same_request(text, _request())

@@ -20,6 +20,7 @@ from mezzotint.noise import Noise, picture_id
 from mezzotint.operators.bicubic import BicubicDown
 from mezzotint.operators.resize import imresize
 from mezzotint.record import Consistency, Record, Request
+from mezzotint.samplers import Move
 
 Picture = np.ndarray | Tensor | str | Path
 Progress = Callable[[int, int], None]
@@ -86,8 +87,12 @@ class Diffusion:
     def __call__(
         self, x: Tensor, *, size: tuple[int, int], noise: Noise, settings: Settings, progress: Progress
     ) -> Tensor:
-        y = self.method.sample(_rgb(x) * 2 - 1, steps=settings.steps, noise=noise, size=size)  # pyright: ignore
-        progress(1, 1)
+        def moved(move: Move) -> None:
+            progress(move.index + 1, move.count)
+
+        y = self.method.sample(  # pyright: ignore
+            _rgb(x) * 2 - 1, steps=settings.steps, noise=noise, size=size, callback=moved
+        )
         return _like(y * 0.5 + 0.5, x)
 
     def evaluations(self, settings: Settings) -> int:
@@ -128,14 +133,17 @@ class Result:
     """One picture made larger.
 
     `image` has the kind of the input (numpy h w c or h w of the same dtype, torch b c H W in [0, 1]; numpy uint8 for a
-    path); `images` and `records` hold all samples (of a batch, `records` holds one a picture). `spread` is the standard deviation over the samples, one value a
-    pixel (h w float32, 1 = the whole range), None where it was not asked for.
+    path); `images` and `records` hold all samples (of a batch, `records` holds one a picture).
+    `floats` holds every sample of a single picture as h w c float32 in [0, 1] before it was rounded to the input's
+    kind. `spread` is the standard deviation over the samples, one value a pixel (h w float32, 1 = the whole range),
+    None where it was not asked for.
     """
 
     image: Any
     images: tuple[Any, ...]
     record: Record
     records: tuple[Record, ...]
+    floats: tuple[np.ndarray, ...] = ()
     spread: np.ndarray | None = None
 
 
@@ -209,7 +217,9 @@ class Upscaler:
         pixels, _ = _pixels(picture)
         return self._request(
             pixels,
-            size=target_size(pixels.shape[0], pixels.shape[1], scale=scale, width=width, height=height, long_side=long_side),
+            size=target_size(
+                pixels.shape[0], pixels.shape[1], scale=scale, width=width, height=height, long_side=long_side
+            ),
             seed=_seed(seed, samples),
             settings=self._settings(
                 steps=steps, realism=realism, samples=samples, tile=tile, colour=colour, size=pixels.shape[:2]
@@ -249,7 +259,8 @@ class Upscaler:
             parts = [
                 self(
                     one, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
-                    samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile, progress=progress,
+                    samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile,
+                    progress=progress,
                 )
                 for one in picture
             ]  # fmt: skip
@@ -289,13 +300,13 @@ class Upscaler:
             )
             images.append(_as_kind(y, pixels, kind))
             records.append(record)
-            if spread:
-                outs.append(y)
+            outs.append(y.clamp(0, 1))
         deviation = None
         if spread and samples > 1:
             deviation = torch.stack(outs).std(dim=0, unbiased=True).square().mean(dim=1).sqrt()[0]
             deviation = deviation.float().cpu().numpy()
-        return Result(images[0], tuple(images), records[0], tuple(records), deviation)
+        floats = tuple(y[0].permute(1, 2, 0).cpu().numpy() for y in outs)
+        return Result(images[0], tuple(images), records[0], tuple(records), floats, deviation)
 
     # -- one picture ------------------------------------------------------------------------------------------------
 
@@ -321,7 +332,7 @@ class Upscaler:
             if request.consistent:
                 plain = y
                 down, operator = _down(source, goal)
-                y = down.consistent(y.double(), source.double()).to(y)
+                y = _project(down, y, source)
                 before = plain if index == 0 and goal == size else before
         if tuple(y.shape[-2:]) != size:
             y = imresize(y, size=size)
@@ -343,13 +354,15 @@ class Upscaler:
                 reached *= m
             if h * w * reached**2 > PIXEL_LIMIT:
                 raise UsageError(
-                    f"{len(chain)} passes of {self.name} make {h * reached}x{w * reached} pixels, the limit is {PIXEL_LIMIT} "
-                    "in all: use a smaller --scale"
+                    f"{len(chain)} passes of {self.name} make {h * reached}x{w * reached} pixels, the limit is "
+                    f"{PIXEL_LIMIT} in all: use a smaller --scale"
                 )
             if (h * reached, w * reached) != size:
                 chain.append(f"bicubic to {size[0]}x{size[1]}")
         elif consistent and (size[0] % h or size[1] % w or size[0] // h != size[1] // w):
-            raise UsageError(f"--consistent needs a whole scale, {size[0]}x{size[1]} is none of {h}x{w}: use --no-consistent")
+            raise UsageError(
+                f"--consistent needs a whole scale, {size[0]}x{size[1]} is none of {h}x{w}: use --no-consistent"
+            )
         return Request(
             version=__version__,
             method=self.name,
@@ -407,8 +420,10 @@ class Upscaler:
             return None
         if tile == "auto":
             return AUTO_TILE if self.local and isinstance(self.engine, Refinement) and max(size) > AUTO_TILE else None
-        if isinstance(tile, str) or isinstance(tile, bool) or int(tile) != tile:
-            raise UsageError(f"tile {tile!r} is no number of pixels: use --tile {SMALLEST_TILE} or larger, auto or none")
+        if isinstance(tile, str | bool) or int(tile) != tile:
+            raise UsageError(
+                f"tile {tile!r} is no number of pixels: use --tile {SMALLEST_TILE} or larger, auto or none"
+            )
         if tile < SMALLEST_TILE:
             raise UsageError(
                 f"tile {tile} is smaller than the smallest, {SMALLEST_TILE} input pixels: "
@@ -497,7 +512,9 @@ def _pixels(picture: Picture) -> tuple[np.ndarray, Literal["numpy", "torch"]]:
     if isinstance(picture, Tensor):
         kind = "torch"
         if picture.ndim != 3 or not picture.is_floating_point():
-            raise InputError(f"a torch picture is float b c h w or c h w in [0, 1], not {picture.dtype} {tuple(picture.shape)}")
+            raise InputError(
+                f"a torch picture is float b c h w or c h w in [0, 1], not {picture.dtype} {tuple(picture.shape)}"
+            )
         pixels = picture.detach().cpu().float().permute(1, 2, 0).numpy()
     elif isinstance(picture, np.ndarray):
         pixels = picture[:, :, None] if picture.ndim == 2 else picture
@@ -547,6 +564,21 @@ def _like(y: Tensor, x: Tensor) -> Tensor:
 def _down(x: Tensor, size: tuple[int, int]) -> tuple[BicubicDown, str]:
     scale = size[0] // x.shape[-2]
     return BicubicDown(scale=scale, height=size[0], width=size[1]), f"MATLAB bicubic 1/{scale}"
+
+
+def _project(down: BicubicDown, y: Tensor, x: Tensor) -> Tensor:
+    """Return the picture in [0, 1] near y that shrinks to x.
+
+    The correction alone leaves [0, 1] beside saturated areas and the clip undoes it there, so the two alternate
+    (projections onto convex sets); where nothing overshoots the first round is exact.
+    """
+    for _ in range(8):
+        y = down.consistent(y, x)
+        overshoot = float(torch.maximum(y.amax() - 1, -y.amin()))
+        y = y.clamp(0, 1)
+        if overshoot < 1e-4:
+            break
+    return y
 
 
 def _certificate(x: Tensor, before: Tensor, after: Tensor, operator: str) -> Consistency:

@@ -26,10 +26,6 @@ def test_collapsed_equals_its_three_convolutions_border_included() -> None:
     h = torch.randn(2, 3, 6, 7, dtype=torch.float64)
     padded = torch.nn.functional.pad(h, (1, 1, 1, 1))
     chained = conv.leave(conv.middle(conv.enter(padded))) + conv.shortcut(h)
-    # The chain pads before its first 1x1, so that the border sees that layer's bias: zero padding of the product differs there.
-    assert torch.allclose(chained[..., 1:-1, 1:-1], conv(h)[..., 1:-1, 1:-1], atol=1e-12)
-    conv.enter.bias.data.zero_()
-    chained = conv.leave(conv.middle(conv.enter(padded))) + conv.shortcut(h)
     assert torch.allclose(chained, conv(h), atol=1e-12)
 
 

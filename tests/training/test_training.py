@@ -37,7 +37,10 @@ class Linear(nn.Module):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("other", {"other": self.other}, {"other": self.loss}), Stage("main", {"main": self.layer}, {"main": self.loss}))
+        return (
+            Stage("other", {"other": self.other}, {"other": self.loss}),
+            Stage("main", {"main": self.layer}, {"main": self.loss}),
+        )
 
     def loss(self, y: Tensor, x: Tensor, *, noise) -> Tensor:
         y_hat = nn.functional.pixel_shuffle(self.layer(x), 4)
@@ -92,7 +95,9 @@ def test_batches_depend_on_seed_and_step_alone(pairs: Pairs) -> None:
 
 def test_crops_are_aligned_whatever_the_turn() -> None:
     # A picture that is its own enlargement: constant 4x4 cells, and a small picture that says which cell is which.
-    cells = torch.randint(0, 255, (1, 12, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).expand(3, -1, -1)
+    cells = torch.randint(0, 255, (1, 12, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).expand(
+        3, -1, -1
+    )
     y = cells.repeat_interleave(4, 1).repeat_interleave(4, 2)
     pairs = Pairs((y,), (cells,), 4, ("cells",))
     for step in range(20):

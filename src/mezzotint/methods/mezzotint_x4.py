@@ -2,8 +2,8 @@
 
 Bridge VP, domain sub-band residual, conditioning the predictor's features, network local, sampler ancestral with a
 learned variance. Predict-and-refine after Whang et al. 2022 (arXiv 2112.02475) with a frozen predictor; wavelet
-residual after DiWa (Moser et al. 2023, arXiv 2304.01994); the variance of the estimate is learned per band and position and enters
-the reverse step as c^2, so that few steps keep the spread of the posterior.
+residual after DiWa (Moser et al. 2023, arXiv 2304.01994); the variance of the estimate is learned per band and
+position and enters the reverse step as c^2, so that few steps keep the spread of the posterior.
 """
 
 from __future__ import annotations
@@ -83,7 +83,13 @@ class PredictRefine(nn.Module):
     def stages(self) -> tuple[Stage, ...]:
         return (
             Stage("predictor", {"predictor": self.predictor}, {"predictor": self.predictor_loss}, preview=self.mean),
-            Stage("refiner", {"refiner": self.refiner}, {"refiner": self.loss}, prepare=self.measure, preview=self._preview),
+            Stage(
+                "refiner",
+                {"refiner": self.refiner},
+                {"refiner": self.loss},
+                prepare=self.measure,
+                preview=self._preview,
+            ),
         )
 
     def predictor_loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource | None = None, norm: str = "l1") -> Tensor:
@@ -164,7 +170,12 @@ class PredictRefine(nn.Module):
         def denoise(z: Tensor, t: float) -> Estimate:
             a, _, s = self.bridge.coefficients(t)
             level = self._level(torch.full((1,), t, dtype=torch.float64))
-            out = _tiled(partial(self._velocity, level=level), torch.cat([z, condition.to(z)], 1), tile=tile, halo=self.refiner.reach)
+            out = _tiled(
+                partial(self._velocity, level=level),
+                torch.cat([z, condition.to(z)], 1),
+                tile=tile,
+                halo=self.refiner.reach,
+            )
             v, log_variance = out.chunk(2, dim=1)
             return Estimate(y=a * z - s * v, c2=s * s * torch.exp(log_variance.clamp(-10, 6)))
 
@@ -259,7 +270,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _tiled(function: Callable[[Tensor], Tensor], x: Tensor, *, tile: int | None, halo: int) -> Tensor:
-    return tiles.run(lambda window, origin: function(window), x, tile=tile, halo=halo, scale=1)
+    return tiles.run(lambda window, *, origin: function(window), x, tile=tile, halo=halo, scale=1)
 
 
 _PRESETS: dict[str, dict[str, Any]] = {

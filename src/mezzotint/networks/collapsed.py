@@ -10,9 +10,9 @@ from torch import Tensor, nn
 class CollapsedConv(nn.Module):
     """A 3x3 convolution, zero padding, whose kernel is the product of three (1x1, 3x3, 1x1) plus a 1x1 shortcut.
 
-    Maps b i h w to b o h w. The branches are those of SPAN's training form (Wan et al. 2024, arXiv 2311.12770) with gain
-    2; as SPAN pads with zeros before the first 1x1, the product of the kernels is exact up to the border. The kernel is
-    formed anew at each training step and the picture is convolved once, so training costs what the plain network costs.
+    Maps b i h w to b o h w. The branches are those of SPAN's training form (Wan et al. 2024, arXiv 2311.12770) with
+    gain 2; as SPAN pads with zeros before the first 1x1, the product of the kernels is exact up to the border. The
+    kernel is formed anew at each training step and the picture is convolved once, so training costs what the plain network costs.
     `fuse` replaces the branches by the one kernel.
     """
 

@@ -44,7 +44,9 @@ class Refiner(nn.Module):
             nn.Conv2d(guide, channels, 3, padding=1), nn.SiLU(), nn.Conv2d(channels, channels, 1)
         )
         self.state = nn.Conv2d(bands, channels, 3, padding=1)
-        self.level = nn.Sequential(nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.level = nn.Sequential(
+            nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+        )
         self.blocks = nn.ModuleList(_Block(channels, embedding) for _ in range(blocks))
         self.out = nn.Conv2d(channels, 2 * bands, 3, padding=1)
         nn.init.zeros_(self.out.weight)

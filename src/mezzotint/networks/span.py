@@ -60,9 +60,9 @@ class AttentionFreeBlock(nn.Module):
 class Span(nn.Module):
     """Enlarge x (b, 3, h, w in [-1, 1]) by `scale`; also return the features (b, channels, h, w) behind the picture.
 
-    SPAN (Wan et al. 2024, arXiv 2311.12770): head, `blocks` blocks, tail, a 1x1 over [head, tail, first block, inside of
-    the last block], a 3x3 to scale^2 phases. Differs from the published network in the bicubic skip and in the training
-    form (`collapsed`), which computes the same. With 28 channels, 6 blocks and scale 4 it has 150,688 parameters
+    SPAN (Wan et al. 2024, arXiv 2311.12770): head, `blocks` blocks, tail, a 1x1 over [head, tail, first block,
+    inside of the last block], a 3x3 to scale^2 phases. Differs from the published network in the bicubic skip and in
+    the training form (`collapsed`), which computes the same. With 28 channels, 6 blocks and scale 4 it has 150,688 parameters
     when fused. Strictly local: the receptive field reaches `reach` pixels of x to each side.
     """
 

@@ -151,7 +151,7 @@ def imresize_uint8(
     kernel: Kernel = "cubic",
     border: Border = "symmetric",
 ) -> Tensor:
-    """Resize 8-bit pictures (..., h, w) exactly as MATLAB does: rounded half up and clipped after each of the two passes."""
+    """Resize 8-bit pictures (..., h, w) exactly as MATLAB does: rounded half up and clipped after each pass."""
     if picture.dtype != torch.uint8:
         raise UsageError(f"imresize_uint8 takes uint8 pictures, got {picture.dtype}")
     for axis, length, ratio in _plan((picture.shape[-2], picture.shape[-1]), scale, size):

@@ -45,7 +45,7 @@ class Crop:
         bottom, right = self.row + self.side, self.column + self.side
         if bottom > pixels.shape[0] or right > pixels.shape[1]:
             raise InputError(
-                f"{self.name} of {pixels.shape[1]}x{pixels.shape[0]} pixels does not reach row {bottom}, column {right}: "
+                f"{self.name} of {pixels.shape[1]}x{pixels.shape[0]} pixels ends before row {bottom}, column {right}: "
                 "it is not the picture of the benchmark"
             )
         return pixels[self.row : bottom, self.column : right].copy()

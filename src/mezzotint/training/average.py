@@ -25,7 +25,7 @@ class Average:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         names = list(self.values)
-        torch._foreach_lerp_(
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             [self.values[n] for n in names], [parameters[n].detach().float() for n in names], 1 - decay
         )
 

@@ -18,7 +18,9 @@ from mezzotint.training.run_file import Run
 _KEY = "mezzotint-run"
 
 
-def write_state(path: Path, tensors: dict[str, Tensor], *, run: Run, step: int, seconds: float, compact: bool = False) -> None:
+def write_state(
+    path: Path, tensors: dict[str, Tensor], *, run: Run, step: int, seconds: float, compact: bool = False
+) -> None:
     """Write a resume state atomically.
 
     `compact` stores Adam's moments as bfloat16: a small file that goes on training, but not to the same numbers.

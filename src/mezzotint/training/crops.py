@@ -35,7 +35,7 @@ def pair(y: Tensor, *, scale: int) -> tuple[Tensor, Tensor]:
 
 
 def load_pairs(files: Iterable[Path], *, scale: int, crop: int) -> Pairs:
-    """Decode `files` once; pictures with a side below `crop` * `scale` are left out; raises InputError when none is left."""
+    """Decode `files` once and leave out those with a side below `crop` * `scale`; InputError when none is left."""
     from mezzotint.images import files as image_files
 
     ys, xs, names = [], [], []

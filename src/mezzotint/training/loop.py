@@ -202,7 +202,8 @@ def train(
         if step >= run.steps:
             write_state(output / "resume.safetensors", tensors, run=run, step=step, seconds=seconds(), compact=True)
         if save is not None:
-            averaged(lambda: save(output))
+            writer_of_weights = save
+            averaged(lambda: writer_of_weights(output))
 
     step, gathered, count, gradient = start, 0.0, 0, 0.0
     log = (output / "log.csv").open("a", newline="", encoding="utf-8") if main else None
@@ -241,7 +242,9 @@ def train(
                 moment = Moment(step, run.steps, gathered / count, gradient, rate, seconds(), left)
                 gathered, count = 0.0, 0
                 if writer is not None and log is not None:
-                    writer.writerow([moment.step, f"{moment.seconds:.1f}", f"{moment.loss:.6g}", f"{gradient:.4g}", rate])
+                    writer.writerow(
+                        [moment.step, f"{moment.seconds:.1f}", f"{moment.loss:.6g}", f"{gradient:.4g}", rate]
+                    )
                     log.flush()
                 if report is not None and main:
                     report(moment)

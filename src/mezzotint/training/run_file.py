@@ -19,8 +19,10 @@ class Pictures(_Strict):
     """Where the high-resolution pictures come from and how they are cut."""
 
     folder: Path
-    names: Path | None = Field(None, description="a CSV with a column `file`, or one name a line; all pictures without it")
-    crop: int = Field(32, ge=8, description="side of a crop in low-resolution pixels")
+    names: Path | None = Field(
+        None, description="a CSV with a column `file`, or one name a line; all pictures without it"
+    )
+    crop: int = Field(default=32, ge=8, description="side of a crop in low-resolution pixels")
     flips: bool = True
     rotations: bool = True
 
@@ -28,22 +30,22 @@ class Pictures(_Strict):
 class Optimiser(_Strict):
     """Adam with warm-up, a cosine decay and clipped gradients."""
 
-    rate: float = Field(1e-3, gt=0)
-    final_rate: float = Field(1e-6, ge=0)
-    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps")
+    rate: float = Field(default=1e-3, gt=0)
+    final_rate: float = Field(default=1e-6, ge=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1, description="share of the steps")
     betas: tuple[float, float] = (0.9, 0.99)
-    clip: float = Field(1.0, gt=0, description="limit of the gradient's norm")
-    ema: float = Field(0.999, ge=0, lt=1)
+    clip: float = Field(default=1.0, gt=0, description="limit of the gradient's norm")
+    ema: float = Field(default=0.999, ge=0, lt=1)
 
 
 class Objective(_Strict):
     """The loss, and how it changes near the end."""
 
-    norm: Literal["l1", "l2"] | None = Field(None, description="norm of the loss; the method's own without it")
-    final_norm: Literal["l1", "l2"] | None = Field(None, description="norm from `final_from` on")
-    final_from: float = Field(0.7, ge=0, le=1, description="share of the steps")
+    norm: Literal["l1", "l2"] | None = Field(default=None, description="norm of the loss; the method's own without it")
+    final_norm: Literal["l1", "l2"] | None = Field(default=None, description="norm from `final_from` on")
+    final_from: float = Field(default=0.7, ge=0, le=1, description="share of the steps")
     regulariser: Literal["none", "weight-decay"] = "none"
-    regulariser_weight: float = Field(0.0, ge=0)
+    regulariser_weight: float = Field(default=0.0, ge=0)
 
 
 class Run(_Strict):
@@ -51,17 +53,17 @@ class Run(_Strict):
 
     method: str
     preset: str = "small"
-    stage: str | None = Field(None, description="name of the stage; the method's last one without it")
-    scale: int = Field(4, ge=1, le=16)
-    initial: Path | None = Field(None, description="weights to start from (a folder or file of this method)")
+    stage: str | None = Field(default=None, description="name of the stage; the method's last one without it")
+    scale: int = Field(default=4, ge=1, le=16)
+    initial: Path | None = Field(default=None, description="weights to start from (a folder or file of this method)")
     output: Path = Path("runs/run")
     steps: int = Field(..., ge=1)
-    batch: int = Field(16, ge=1)
-    seed: int = Field(0, ge=0)
+    batch: int = Field(default=16, ge=1)
+    seed: int = Field(default=0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
-    threads: int | None = Field(None, ge=1)
-    save_minutes: float = Field(10.0, gt=0)
-    sheet_minutes: float = Field(20.0, gt=0, description="a sheet of samples every so often")
+    threads: int | None = Field(default=None, ge=1)
+    save_minutes: float = Field(default=10.0, gt=0)
+    sheet_minutes: float = Field(default=20.0, gt=0, description="a sheet of samples every so often")
     pictures: Pictures
     optimiser: Optimiser = Optimiser()
     objective: Objective = Objective()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -44,9 +45,11 @@ def picture_files(run: Run) -> list[Path]:
 
     folder = run.pictures.folder
     if not folder.is_dir():
-        raise InputError(f"folder of training pictures {folder} does not exist: mezzotint data fetch training -o {folder}")
+        raise InputError(
+            f"folder of training pictures {folder} does not exist: mezzotint data fetch training -o {folder}"
+        )
     if run.pictures.names is None:
-        files = sorted(p for p in folder.rglob("*") if p.suffix.lower().lstrip(".") in images.READABLE)
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.WRITABLE)
         if not files:
             raise InputError(f"folder of training pictures {folder} holds no picture")
         return files
@@ -60,7 +63,9 @@ def picture_files(run: Run) -> list[Path]:
         names = [line.strip() for line in text.splitlines() if line.strip()]
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"{len(missing)} of {len(names)} listed pictures are not in {folder}, the first is {missing[0]}")
+        raise InputError(
+            f"{len(missing)} of {len(names)} listed pictures are not in {folder}, the first is {missing[0]}"
+        )
     return [folder / name for name in sorted(names)]
 
 
@@ -134,7 +139,9 @@ def check(run: Run, *, report: Callable[[Moment], None] | None = None) -> Checke
         update={
             "steps": 100_000, "batch": CHECK_CROPS, "pictures": pictures, "output": run.output / "check",
             "save_minutes": 1e9, "sheet_minutes": 1e9, "precision": "float32",
-            "optimiser": run.optimiser.model_copy(update={"ema": 0.9, "warmup": 0.0005, "rate": max(run.optimiser.rate, 1e-3)}),
+            "optimiser": run.optimiser.model_copy(
+                update={"ema": 0.9, "warmup": 0.0005, "rate": max(run.optimiser.rate, 1e-3)}
+            ),
         }
     )  # fmt: skip
     began = time.monotonic()
@@ -163,12 +170,16 @@ def check(run: Run, *, report: Callable[[Moment], None] | None = None) -> Checke
 
 def draw_sheet(preview: Callable[[Tensor], Tensor], y: Tensor, x: Tensor, path: Path) -> None:
     """Write a sheet: a row a picture, with the small picture enlarged by repetition, the result and the truth."""
+    from mezzotint import images
     from mezzotint.images import sheets
 
     with torch.no_grad():
         made = preview(x)
-    factor = y.shape[-1] // x.shape[-1]
-    small = x.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    rows = torch.cat([torch.cat(list(part), dim=-2) for part in (small, made, y)], dim=-1)
-    pixels = ((rows.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    sheets.write_pixels(pixels, path)
+
+    def pixels(batch: Tensor) -> list[np.ndarray]:
+        levels = ((batch.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return [picture.permute(1, 2, 0).cpu().numpy() for picture in levels]
+
+    rows = list(zip(pixels(x), pixels(made), pixels(y), strict=True))
+    sheet = sheets.contact_sheet(rows, labels=("small", "made", "truth"))
+    images.write(images.Picture(sheet), path, overwrite=True)
