@@ -226,7 +226,8 @@ def test_batch_equals_singles():
     together = method.sample(x, steps=4, noise=Noise(7, pictures=(11, 12, 13)))
     for index, picture in enumerate((11, 12, 13)):
         alone = method.sample(x[index : index + 1], steps=4, noise=Noise(7, pictures=(picture,)))
-        assert (together[index : index + 1] - alone).abs().max() < 1e-4 * alone.abs().max()
+        # The first step magnifies the rounding of the network by 1 / sqrt(gamma) = 151.
+        assert (together[index : index + 1] - alone).abs().max() < 1e-3
 
 
 def test_same_seed_same_picture():
