@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mezzotint import images, quality
+
+Command = Callable[..., Any]
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def pair(save: Save, tmp_path: Path) -> tuple[Path, Path]:
+    """A picture and the same picture moved one pixel to the right, two grey levels brighter in green."""
+    true = save(tmp_path / "true.png", height=64, width=80)
+    moved = np.roll(images.read(true).pixels, 1, axis=1).astype(int)
+    moved[..., 1] += 2
+    images.write(images.Picture(moved.clip(0, 255).astype(np.uint8)), tmp_path / "moved.png")
+    return true, tmp_path / "moved.png"
+
+
+def test_figures_are_those_of_the_functions(command: Command, pair: tuple[Path, Path]) -> None:
+    outcome = command("compare", *pair, "--scale", 2, "--protocol", "rgb", "--json")
+    assert outcome.status == 0 and outcome.lines == ()
+    found = json.loads(outcome.out)
+    a, b = (images.read(path).pixels for path in pair)
+    assert (found["protocol"], found["scale"]) == ("rgb", 2.0)
+    assert found["psnr"] == quality.psnr(a, b, protocol="rgb", scale=2)
+    assert found["ssim"] == quality.ssim(a, b, protocol="rgb", scale=2)
+    assert found["lpips"] == quality.lpips(a, b)
+
+
+def test_explanation_finds_shift_and_cast(command: Command, pair: tuple[Path, Path]) -> None:
+    lines = command("compare", *pair, "--explain").out
+    assert "moved by -1 pixels across and 0 down" in lines
+    assert "green +1." in lines or "green +2." in lines
+    assert all(name in lines for name in ("y-classic", "y-modern", "rgb-full"))
+
+
+def test_equal_pictures_are_infinitely_alike(command: Command, pair: tuple[Path, Path]) -> None:
+    found = json.loads(command("compare", pair[0], pair[0], "--json").out)
+    assert (found["psnr"], found["ssim"], found["lpips"]) == ("inf", 1.0, 0.0)
+
+
+def test_tiny_pictures_are_compared_as_far_as_they_can_be(command: Command, save: Save, tmp_path: Path) -> None:
+    photo = save(tmp_path / "tiny.png", height=8, width=8)
+    outcome = command("compare", photo, photo, "--protocol", "rgb-full", "--scale", 2)
+    assert outcome.status == 0
+    assert "ssim     not defined" in outcome.out
+
+
+def test_pictures_of_two_sizes_fail_in_one_line(command: Command, save: Save, pair: tuple[Path, Path]) -> None:
+    other = save(pair[0].parent / "other.png", height=32, width=32)
+    outcome = command("compare", pair[0], other)
+    assert outcome.status == 1 and "32x32" in outcome.line
+    assert command("compare", pair[0], "nowhere.png").status == 1
+    wrong = command("compare", *pair, "--protocol", "y-modem")
+    assert wrong.status == 2 and "y-modern" in wrong.line
