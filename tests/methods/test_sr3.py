@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mezzotint import methods, prediction, schedules, weights
+from mezzotint import methods, prediction, schedules, testing, weights
 from mezzotint.bridges import VP
 from mezzotint.errors import UsageError, WeightsError
 from mezzotint.methods import sr3
@@ -58,6 +58,15 @@ def test_very_few_steps_start_from_noise_too(steps):
     bridge, grid = sr3.walk(steps)
     assert len(grid) == steps + 1
     assert bridge.coefficients(1.0)[0] ** 2 == pytest.approx(4.3859782e-5, rel=1e-7)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 2000])
+def test_its_parts_pass_the_public_checks(steps):
+    bridge = sr3.walk(steps)[0]
+    assert max(testing.check_bridge(bridge).values()) < 1e-9
+    if steps == 2000:
+        testing.check_sampler(tiny().step, bridge=bridge)
+    assert methods.find("sr3").checks == ("check_bridge", "check_sampler")
 
 
 def test_the_recipe_is_short():

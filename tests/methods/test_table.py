@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from mezzotint import methods
+from mezzotint import methods, testing
 from mezzotint.errors import UsageError
 from mezzotint.methods import table
 from mezzotint.methods.table import Spec
@@ -60,6 +60,11 @@ def test_what_needs_no_weights_runs_as_built(card):
     run, x = methods.load(card.name), torch.rand(1, 3, 5, 4)
     assert run(x, scale=4).shape == (1, 3, 20, 16)
     assert torch.equal(methods.build(card.name)(x, scale=4, size=(13, 9)), run(x, scale=4, size=(13, 9)))
+
+
+@pytest.mark.parametrize("card", table.cards(), ids=lambda card: card.name)
+def test_checks_are_public_ones(card):
+    assert all(callable(getattr(testing, check)) for check in card.checks)
 
 
 def test_find():

@@ -214,6 +214,20 @@ _ROWS: tuple[MethodCard, ...] = (
         deterministic=True,
     ),
     MethodCard(
+        name="span",
+        target="mezzotint.baselines.span:build",
+        family="baseline",
+        survey_section="2",
+        paper="Wan et al., Swift Parameter-free Attention Network for Efficient Super-Resolution, arXiv 2311.12770",
+        year=2023,
+        weights="shipped",
+        scales=(4,),
+        any_scale=False,
+        local=True,
+        deterministic=True,
+        axes=Axes(network="span"),
+    ),
+    MethodCard(
         name="sr3",
         target="mezzotint.methods.sr3:build",
         family="diffusion",
@@ -233,6 +247,7 @@ _ROWS: tuple[MethodCard, ...] = (
             network="unet",
             sampler="ancestral",
         ),
+        checks=("check_bridge", "check_sampler"),
     ),
     MethodCard(
         name="mezzotint-x4",
