@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from mezzotint import __version__
 from mezzotint.errors import UsageError, WeightsError
 
 FORMAT = 1
@@ -30,13 +30,6 @@ FILE_NAME = "model.safetensors"
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 _HEADER_KEY = "mezzotint"
 _HALF_LIMIT = 65504.0
-
-
-def _this_version() -> str:
-    try:
-        return metadata.version("mezzotint")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 class Card(BaseModel):
@@ -51,7 +44,7 @@ class Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
-    version: str = Field(default_factory=_this_version)
+    version: str = __version__
     name: str = Field(min_length=1)
     method: str = Field(min_length=1)
     preset: str = "small"
@@ -183,7 +176,7 @@ def read_card(path: str | Path) -> Card:
     if unknown:
         raise WeightsError(
             f"{path}: the card has the unknown key {unknown[0]!r}: it was written by another version of "
-            f"Mezzotint ({version}; this is {_this_version()}); use that version or upgrade"
+            f"Mezzotint ({version}; this is {__version__}); use that version or upgrade"
         )
     try:
         return Card.model_validate(content)
