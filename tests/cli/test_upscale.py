@@ -70,6 +70,13 @@ def test_folder_as_input_means_its_pictures(command: Command, save: Save, tmp_pa
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a b ü_x4.jpg", "b_x4.png"]
 
 
+def test_folder_as_input_needs_another_folder_for_its_results(command: Command, photo: Path) -> None:
+    for words in ([], ["-o", photo.parent]):
+        outcome = command("upscale", photo.parent, "--method", "nearest", *words)
+        assert outcome.status == 2 and "-o" in outcome.line
+    assert list(photo.parent.iterdir()) == [photo]
+
+
 def test_record_lies_in_the_metadata_or_in_a_file(command: Command, photo: Path, tmp_path: Path) -> None:
     command("upscale", photo, "--method", "bicubic", "--seed", 5)
     text = images.read_record(photo.with_name("photo_x4.png"))
@@ -166,6 +173,8 @@ BAD_OPTIONS = [
     (["--method", "sr3"], "train"),
     (["-o", "missing/folder/x.png"], "missing/folder"),
     (["-o", "x.tiff"], ".png"),
+    (["-o", ""], "-o"),
+    ([""], "INPUT"),
     (["--record", "missing/r.json"], "missing"),
 ]
 

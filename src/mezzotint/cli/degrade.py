@@ -14,9 +14,9 @@ from mezzotint.errors import UsageError
 
 
 def degrade(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write NAME.png of each input.")
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write NAME.png of each input.")
     ],
     scale: Annotated[str, typer.Option(metavar="NUMBER", help="How many times smaller.")] = "4",
     operator: Annotated[
@@ -42,12 +42,13 @@ def degrade(
     from mezzotint.operators.degradation import reduction
 
     reduction(operator, scale=settings["scale"])
-    sources = outputs.expand(inputs)
-    if output.suffix.lower() in images.WRITABLE and not output.is_dir():
-        raise UsageError(f"-o {output} is named like a picture: name a folder")
-    jobs = [outputs.Job(source, (output / f"{source.stem}.png",)) for source in sources]
+    sources = outputs.expand(inputs, output=output)
+    folder = Path(output)
+    if output == "" or (folder.suffix.lower() in images.WRITABLE and not folder.is_dir()):
+        raise UsageError(f"-o {output!r} is not the name of a folder: name one")
+    jobs = [outputs.Job(source, (folder / f"{source.stem}.png",)) for source in sources]
     images.check_collisions([(job.source, job.targets[0]) for job in jobs])
-    outputs.make_folder(output)
+    outputs.make_folder(folder)
     messages = Messages(quiet=quiet)
 
     def work(job: outputs.Job) -> None:

@@ -28,20 +28,31 @@ class Job:
     problem: InputError | None = None
 
 
-def expand(inputs: Sequence[Path]) -> list[Path]:
+def expand(inputs: Sequence[str], *, output: str | None) -> list[Path]:
     """Replace each folder among the inputs by the pictures in it, in natural order; files stay as they are.
 
-    Raises UsageError for a folder that holds no picture.
+    Raises UsageError for an empty name, a folder that holds no picture, and a folder whose results would lie in it:
+    they would be inputs of the next run.
     """
     from mezzotint.data.benchmarks import find_pictures
 
+    if "" in inputs:
+        raise UsageError("an INPUT is empty: name a picture")
+    paths = [Path(text) for text in inputs]
+    folder = next((path for path in paths if path.is_dir()), None)
+    if folder is not None and (output is None or _same(Path(output), folder)):
+        raise UsageError(f"INPUT {folder} is a folder: name another folder for its results with -o")
     try:
-        return [source for path in inputs for source in (find_pictures(path) if path.is_dir() else (path,))]
+        return [source for path in paths for source in (find_pictures(path) if path.is_dir() else (path,))]
     except InputError as error:
         raise UsageError(str(error)) from None
 
 
-def plan(sources: Sequence[Path], *, output: Path | None, size: Size, samples: int, format: str | None) -> list[Job]:
+def _same(path: Path, other: Path) -> bool:
+    return path.exists() and path.samefile(other)
+
+
+def plan(sources: Sequence[Path], *, output: str | None, size: Size, samples: int, format: str | None) -> list[Job]:
     """Return one job per source; makes the folder that `output` names.
 
     Raises UsageError for what no source could be written to: several sources for one file, a missing folder, two
@@ -49,6 +60,8 @@ def plan(sources: Sequence[Path], *, output: Path | None, size: Size, samples: i
     """
     from mezzotint import images
 
+    if output == "":
+        raise UsageError("-o is empty: name a file or a folder")
     jobs: list[Job] = []
     for source in sources:
         try:
@@ -71,11 +84,11 @@ def plan(sources: Sequence[Path], *, output: Path | None, size: Size, samples: i
         except InputError as error:
             jobs.append(Job(source, (), problem=error))
     pairs = [(job.source, target) for job in jobs for target in job.targets]
-    if output is not None and len(sources) > 1 and any(target.name == output.name for _, target in pairs):
+    if output is not None and len(sources) > 1 and any(target == Path(output) for _, target in pairs):
         raise UsageError(f"-o {output} is one file for {len(sources)} inputs: name a folder")
     images.check_collisions(pairs)
-    if output is not None and pairs and pairs[0][1].parent == output:
-        make_folder(output)
+    if output is not None and pairs and pairs[0][1].parent == Path(output):
+        make_folder(Path(output))
     return jobs
 
 

@@ -94,9 +94,9 @@ class Files:
 
 
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", metavar="FILE|FOLDER", help="Where to write; beside the input if left out."),
     ] = None,
     scale: Annotated[
@@ -169,7 +169,7 @@ def upscale(
         record=None if record is None else options.output_file(record, option="--record"),
     )
 
-    sources = outputs.expand(inputs)
+    sources = outputs.expand(inputs, output=output)
     if spread is not None and len(sources) > 1:
         raise UsageError(f"--spread writes one file for {len(sources)} inputs: name one input")
     size = outputs.Size(scale=4.0) if settings.size == outputs.Size() else settings.size
