@@ -27,6 +27,7 @@ from mezzotint.networks.collapsed import fuse
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
 from mezzotint.noise import NoiseSource
+from mezzotint.quality.lpips import load_network
 from mezzotint.samplers import Estimate, Move, sample
 from mezzotint.schedules import ShiftedCosine
 
@@ -110,10 +111,12 @@ class PredictRefine(nn.Module):
             raise UsageError("the residual's bands cannot be measured on no pictures")
         self.deviations.copy_((total / count).sqrt().clamp_min(1e-4))
 
-    def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource) -> Tensor:
+    def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0) -> Tensor:
         """Squared error of v, bands weighted by their deviation, plus the likelihood of its variance (weight 0.05).
 
         The variance head sees the error of v as data (Nichol and Dhariwal 2021 detach the mean likewise).
+        `perceptual` weighs LPIPS with VGG16 between the decoded estimate and y, on a quarter of the batch and with the
+        signal power a^2, so that estimates out of noise stay means (ResShift's journal form weighs all times alike).
         """
         with torch.no_grad():
             y0, guide = self._guide(_channels_last(x))
@@ -128,7 +131,16 @@ class PredictRefine(nn.Module):
         error = (v.float() - (a * eps - s * clean)).square()
         weight = (self.deviations / self.deviations.mean())[:, None, None]
         likelihood = 0.5 * (error.detach() * torch.exp(-log_variance) + log_variance)
-        return (weight * error).mean() + 0.05 * likelihood.mean()
+        total = (weight * error).mean() + 0.05 * likelihood.mean()
+        if perceptual > 0:
+            part = slice(0, max(1, len(y) // 4))
+            estimate = y0[part] + self.domain.decode((a * z - s * v.float())[part], self.deviations)
+            judge = load_network("vgg").to(y.device)
+            with torch.no_grad():
+                truth = judge.describe(y[part] * 0.5 + 0.5)
+            distance = judge.distance(judge.describe(estimate * 0.5 + 0.5), truth)
+            total = total + perceptual * (a[part].flatten().square() * distance.float()).mean()
+        return total
 
     # -- sampling ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ class CollapsedConv(nn.Module):
 
     Maps b i h w to b o h w. The branches are those of SPAN's training form (Wan et al. 2024, arXiv 2311.12770) with
     gain 2; as SPAN pads with zeros before the first 1x1, the product of the kernels is exact up to the border. The
-    kernel is formed anew at each training step and the picture is convolved once, so training costs what the plain network costs.
+    kernel is formed anew at each training step and the picture is convolved once, so training costs what the plain
+    network costs.
     `fuse` replaces the branches by the one kernel.
     """
 

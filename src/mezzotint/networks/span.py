@@ -62,8 +62,8 @@ class Span(nn.Module):
 
     SPAN (Wan et al. 2024, arXiv 2311.12770): head, `blocks` blocks, tail, a 1x1 over [head, tail, first block,
     inside of the last block], a 3x3 to scale^2 phases. Differs from the published network in the bicubic skip and in
-    the training form (`collapsed`), which computes the same. With 28 channels, 6 blocks and scale 4 it has 150,688 parameters
-    when fused. Strictly local: the receptive field reaches `reach` pixels of x to each side.
+    the training form (`collapsed`), which computes the same. With 28 channels, 6 blocks and scale 4 it has 150,688
+    parameters when fused. Strictly local: the receptive field reaches `reach` pixels of x to each side.
     """
 
     def __init__(self, *, channels: int = 48, blocks: int = 6, scale: int = 4, collapsed: bool = True) -> None:

@@ -56,8 +56,8 @@ class _Objective(nn.Module):
         self.group = group
         self._loss = loss
 
-    def forward(self, y: Tensor, x: Tensor, noise: SequentialNoise, norm: str | None) -> Tensor:
-        return self._loss(y, x, noise=noise) if norm is None else self._loss(y, x, noise=noise, norm=norm)
+    def forward(self, y: Tensor, x: Tensor, noise: SequentialNoise, options: dict[str, str | float]) -> Tensor:
+        return self._loss(y, x, noise=noise, **options)
 
 
 def find_stage(stages: tuple[Stage, ...], name: str | None) -> Stage:
@@ -80,9 +80,14 @@ def learning_rate(run: Run, step: int) -> float:
     return o.final_rate + (o.rate - o.final_rate) * 0.5 * (1 + math.cos(math.pi * u))
 
 
-def _norm(run: Run, step: int) -> str | None:
-    o = run.objective
-    return o.final_norm if o.final_norm is not None and step >= o.final_from * run.steps else o.norm
+def _options(run: Run, step: int) -> dict[str, str | float]:
+    """Return the keywords of the loss that the run file sets for this step."""
+    o, share = run.objective, step / run.steps
+    norm = o.final_norm if o.final_norm is not None and share >= o.final_from else o.norm
+    options: dict[str, str | float] = {} if norm is None else {"norm": norm}
+    if o.perceptual > 0 and share >= o.perceptual_from:
+        options["perceptual"] = o.perceptual
+    return options
 
 
 def _accelerator(run: Run) -> Any:
@@ -210,7 +215,7 @@ def train(
     writer = csv.writer(log) if log is not None else None
     try:
         while step < run.steps:
-            rate, norm = learning_rate(run, step), _norm(run, step)
+            rate, options = learning_rate(run, step), _options(run, step)
             part = step * accelerator.num_processes + accelerator.process_index
             p = run.pictures
             y, x = batch(
@@ -220,8 +225,10 @@ def train(
             for group in groups:
                 for settings in group.optimiser.param_groups:
                     settings["lr"] = rate
-                with accelerator.autocast():
-                    loss = group.objective(y, x, SequentialNoise(seed=run.seed, step=part), norm)
+                # Dropout draws from PyTorch's global generator: a state of its own for each step, put back after it.
+                with accelerator.autocast(), torch.random.fork_rng(devices=_devices(accelerator.device)):
+                    torch.manual_seed(1_000_003 * run.seed + part)
+                    loss = group.objective(y, x, SequentialNoise(seed=run.seed, step=part), options)
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     _keep_batch(output / "diverged.safetensors", y, x, run, step, seconds())
@@ -271,6 +278,10 @@ def train(
                 parameter.copy_(group.average.values[n])
     method.eval()
     return Trained(step, seconds(), output)
+
+
+def _devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
 
 
 def _measuring(pairs: Pairs, run: Run, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -44,6 +44,8 @@ class Objective(_Strict):
     norm: Literal["l1", "l2"] | None = Field(default=None, description="norm of the loss; the method's own without it")
     final_norm: Literal["l1", "l2"] | None = Field(default=None, description="norm from `final_from` on")
     final_from: float = Field(default=0.7, ge=0, le=1, description="share of the steps")
+    perceptual: float = Field(default=0.0, ge=0, description="weight of LPIPS with VGG16, where the method takes it")
+    perceptual_from: float = Field(default=0.7, ge=0, le=1, description="share of the steps")
     regulariser: Literal["none", "weight-decay"] = "none"
     regulariser_weight: float = Field(default=0.0, ge=0)
 
