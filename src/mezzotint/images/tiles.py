@@ -42,6 +42,11 @@ class Tile:
         """Row and column of the first pixel of the window."""
         return self.window_rows.start, self.window_columns.start
 
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Rows and columns of the core within the window."""
+        return _within(self.rows, self.window_rows, scale=1), _within(self.columns, self.window_columns, scale=1)
+
 
 def plan(height: int, width: int, *, tile: int | None, halo: int, cell: int = 1) -> list[Tile]:
     """Tiles whose cores cover every pixel of `height` x `width` exactly once, row by row.

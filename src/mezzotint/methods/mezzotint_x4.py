@@ -9,12 +9,10 @@ position and enters the reverse step as c^2, so that few steps keep the spread o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint import weights
@@ -146,7 +144,7 @@ class PredictRefine(nn.Module):
 
     def mean(self, x: Tensor, *, tile: int | None = None) -> Tensor:
         """The posterior mean y0 (b, 3, s h, s w) of x (b, 3, h, w): the predictor alone."""
-        return self._predict(x, tile=tile)[0]
+        return self._predict(x, tile=tile, conditioned=False)[0]
 
     @torch.no_grad()
     def sample(
@@ -173,23 +171,12 @@ class PredictRefine(nn.Module):
         h, w = x.shape[-2:]
         if size is not None and tuple(size) != (h * self.scale, w * self.scale):
             raise UsageError(f"size {size} is not {self.scale} times {(h, w)}, the only size this method makes")
-        y0, guide = self._predict(x, tile=tile)
-        if realism == 0:
+        y0, condition = self._predict(x, tile=tile, conditioned=realism > 0)
+        if condition is None:
             return y0
-        condition = _tiled(self.refiner.condition, guide, tile=tile, halo=1)
-        del guide
 
         def denoise(z: Tensor, t: float) -> Estimate:
-            a, _, s = self.bridge.coefficients(t)
-            level = self._level(torch.full((1,), t, dtype=torch.float64))
-            out = _tiled(
-                partial(self._velocity, level=level),
-                torch.cat([z, condition.to(z)], 1),
-                tile=tile,
-                halo=self.refiner.reach,
-            )
-            v, log_variance = out.chunk(2, dim=1)
-            return Estimate(y=a * z - s * v, c2=s * s * torch.exp(log_variance.clamp(-10, 6)))
+            return self._estimate(z, t, condition, tile=tile)
 
         def moved(move: Move) -> None:
             if progress is not None:
@@ -207,9 +194,18 @@ class PredictRefine(nn.Module):
 
         return self.sample(x, noise=Noise(0, pictures=tuple(range(len(x)))))
 
-    def _velocity(self, joined: Tensor, *, level: Tensor) -> Tensor:
-        bands = self.domain.channels
-        return torch.cat(self.refiner(joined[:, :bands], joined[:, bands:], level), dim=1)
+    def _estimate(self, z: Tensor, t: float, condition: Tensor, *, tile: int | None) -> Estimate:
+        """Return the clean state and its variance given z at t, a tile at a time: nothing else is held in full."""
+        a, _, s = self.bridge.coefficients(t)
+        level = self._level(torch.full((1,), t, dtype=torch.float64))
+        y, c2 = torch.empty_like(z), torch.empty_like(z)
+        for part in tiles.plan(z.shape[-2], z.shape[-1], tile=tile, halo=self.refiner.reach):
+            window = (..., part.window_rows, part.window_columns)
+            v, log_variance = self.refiner(_channels_last(z[window]), _channels_last(condition[window]), level)
+            inner, core = (..., *part.inner), (..., part.rows, part.columns)
+            y[core] = a * z[core] - s * v[inner]
+            c2[core] = s * s * torch.exp(log_variance[inner].clamp(-10, 6))
+        return Estimate(y, c2=c2)
 
     def _level(self, t: Tensor) -> Tensor:
         return (0.5 * self.bridge.log_snr(t)).clamp(-_LEVEL_LIMIT, _LEVEL_LIMIT)
@@ -221,14 +217,20 @@ class PredictRefine(nn.Module):
         return y0, torch.cat([features.to(y0), detail, x], dim=1)
 
     @torch.no_grad()
-    def _predict(self, x: Tensor, *, tile: int | None) -> tuple[Tensor, Tensor]:
-        def joined(window: Tensor) -> Tensor:
-            y0, guide = self._guide(_channels_last(window))
-            return torch.cat([F.pixel_unshuffle(y0, self.scale), guide], dim=1)
-
-        out = _tiled(joined, x, tile=tile, halo=self.predictor.reach)
-        bands = self.domain.channels
-        return F.pixel_shuffle(out[:, :bands], self.scale), out[:, bands:]
+    def _predict(self, x: Tensor, *, tile: int | None, conditioned: bool) -> tuple[Tensor, Tensor | None]:
+        """Return y0 and, where `conditioned`, the refiner's features of x, a tile at a time."""
+        b, _, h, w = x.shape
+        y0 = x.new_empty(b, 3, h * self.scale, w * self.scale)
+        condition = x.new_empty(b, self.config["refiner_channels"], h, w) if conditioned else None
+        for part in tiles.plan(h, w, tile=tile, halo=self.predictor.reach + 1):
+            window = _channels_last(x[..., part.window_rows, part.window_columns])
+            y, guide = self._guide(window)
+            rows, columns = (slice(self.scale * s.start, self.scale * s.stop) for s in (part.rows, part.columns))
+            inner = tuple(slice(self.scale * s.start, self.scale * s.stop) for s in part.inner)
+            y0[..., rows, columns] = y[(..., *inner)]
+            if condition is not None:
+                condition[..., part.rows, part.columns] = self.refiner.condition(guide)[(..., *part.inner)]
+        return y0, condition
 
     def describe(self) -> weights.Card:
         """The card as far as the method knows itself; training fills in the rest by `model_copy`."""
@@ -279,10 +281,6 @@ class PredictRefine(nn.Module):
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def _tiled(function: Callable[[Tensor], Tensor], x: Tensor, *, tile: int | None, halo: int) -> Tensor:
-    return tiles.run(lambda window, *, origin: function(window), x, tile=tile, halo=halo, scale=1)
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
