@@ -148,7 +148,7 @@ def weights_file(net: Net) -> Path:
     """
     _check_net(net)
     name = f"lpips-{net}.safetensors"
-    for folder in (user_folder(), _SHIPPED):
+    for folder in (_SHIPPED, user_folder()):
         if (folder / name).is_file():
             return folder / name
     raise WeightsError(f"the weights of LPIPS-{net} are not in {user_folder()}: {_WAY_TO_WEIGHTS}")
