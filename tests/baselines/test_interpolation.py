@@ -16,7 +16,7 @@ from torch import Tensor
 from mezzotint.baselines.back_projection import BackProjection
 from mezzotint.baselines.interpolation import Bicubic, Lanczos, Nearest
 from mezzotint.errors import UsageError
-from mezzotint.operators.resize import imresize
+from mezzotint.operators.resize import Kernel, imresize, imresize_uint8
 
 ALL: list[Callable[..., Tensor]] = [Nearest(), Bicubic(), Lanczos(), BackProjection()]
 EVERY = pytest.mark.parametrize("run", ALL, ids=lambda run: type(run).__name__)
@@ -131,3 +131,10 @@ def test_bad_scales_are_refused(run: Callable[..., Tensor], scale: float) -> Non
 def test_empty_sizes_are_refused(run: Callable[..., Tensor]) -> None:
     with pytest.raises(UsageError, match="0x8"):
         run(picture(1, 1, 4, 4), scale=4, size=(0, 8))
+
+
+@pytest.mark.parametrize("run, kernel", [(Bicubic(), "cubic"), (Lanczos(), "lanczos3")])
+def test_eight_bits_stay_eight_bits(run: Callable[..., Tensor], kernel: Kernel) -> None:
+    x = (picture(1, 3, 9, 7) * 255).to(torch.uint8)
+    assert torch.equal(run(x, scale=3), imresize_uint8(x, scale=3, kernel=kernel))
+    assert torch.equal(run(x, scale=3, size=(20, 30)), imresize_uint8(x, size=(20, 30), kernel=kernel))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UsageError
-from mezzotint.operators.resize import imresize
+from mezzotint.operators.resize import imresize, imresize_uint8
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -37,26 +37,30 @@ class Nearest:
 class Bicubic:
     """Interpolate with Keys' cubic (a = -1/2) as MATLAB's `imresize` does, antialiased where it shrinks.
 
-    Call it with x (b c h w); it returns b c H W, not clipped. H and W are `size`, or `scale` times h and w,
-    rounded up. Raises UsageError for a scale or size that is not positive.
+    Call it with x (b c h w); it returns b c H W of the same type, not clipped. H and W are `size`, or `scale` times h
+    and w, rounded up. A uint8 x is enlarged in MATLAB's 8-bit arithmetic, rounded after each of the two passes, as in
+    the tables of the literature. Raises UsageError for a scale or size that is not positive.
     """
 
     def __call__(self, x: Tensor, *, scale: float, size: Size | None = None) -> Tensor:
-        return imresize(x, scale=scale) if size is None else imresize(x, size=size)
+        resize = imresize_uint8 if x.dtype == torch.uint8 else imresize
+        return resize(x, scale=scale) if size is None else resize(x, size=size)
 
 
 @dataclass(frozen=True)
 class Lanczos:
     """Interpolate with sinc(u) sinc(u / 3), |u| < 3, weights of a pixel normalised, border mirrored.
 
-    Call it with x (b c h w); it returns b c H W, not clipped. H and W are `size`, or `scale` times h and w,
-    rounded up. Raises UsageError for a scale or size that is not positive.
+    Call it with x (b c h w); it returns b c H W of the same type, not clipped. H and W are `size`, or `scale` times h
+    and w, rounded up; a uint8 x is rounded after each of the two passes. Raises UsageError for a scale or size that is
+    not positive.
     """
 
     def __call__(self, x: Tensor, *, scale: float, size: Size | None = None) -> Tensor:
+        resize = imresize_uint8 if x.dtype == torch.uint8 else imresize
         if size is None:
-            return imresize(x, scale=scale, kernel="lanczos3")
-        return imresize(x, size=size, kernel="lanczos3")
+            return resize(x, scale=scale, kernel="lanczos3")
+        return resize(x, size=size, kernel="lanczos3")
 
 
 def _targets(x: Tensor, scale: float, size: Size | None) -> list[tuple[int, float]]:

@@ -152,14 +152,19 @@ def _baseline(name: str, engine: Interpolation, *, scale: float) -> Candidate:
     """Return a method without a seed; one that takes any channel also gets luma where the protocol has it."""
     import torch
 
+    from mezzotint.baselines.interpolation import Bicubic, Lanczos, Nearest
     from mezzotint.quality import Candidate
 
     one_channel = engine.scale is None
+    eight_bits = isinstance(engine.run, Nearest | Bicubic | Lanczos)
 
-    def upscale(x: np.ndarray, seed: int) -> torch.Tensor:
-        # Straight to the function: the protocols' float pictures may leave [0, 1], which the front door refuses.
-        planes = torch.from_numpy(x / 255.0 if x.dtype == "uint8" else x).permute(2, 0, 1)[None]
-        return engine.run(planes if one_channel else planes.float(), scale=scale)[0]
+    def upscale(x: np.ndarray, seed: int) -> np.ndarray:
+        # Straight to the function: the protocols' float pictures may leave [0, 1], which the front door refuses, and
+        # the published figures of interpolation are those of 8-bit arithmetic.
+        planes = torch.from_numpy(x).permute(2, 0, 1)[None]
+        if planes.dtype == torch.uint8 and not eight_bits:
+            planes = planes.to(torch.float64 if one_channel else torch.float32) / 255
+        return engine.run(planes, scale=scale)[0].permute(1, 2, 0).numpy()
 
     return Candidate(name, upscale, one_channel=one_channel, deterministic=True, settings={"scale": scale})
 
