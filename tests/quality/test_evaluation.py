@@ -133,7 +133,7 @@ def test_pictures_stream():
 
     def stream():
         for name, picture in pictures(4):
-            assert sum(reference() is not None for reference in alive) <= 1
+            assert all(reference() is None for reference in alive)
             alive.append(weakref.ref(picture))
             yield name, picture
             del picture

@@ -164,6 +164,7 @@ def evaluate(
         subject = _Subject(name, picture, rules, scale)
         for table in tables:
             _measure_method(table, subject, seeds, measures, progress)
+        del picture, subject  # or they would live on while the next picture is read
     if not names:
         raise InputError(f"there are no pictures to evaluate in {folder or 'the list'}")
     return Evaluation(
