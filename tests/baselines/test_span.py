@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mezzotint.baselines import span
+from mezzotint.errors import UsageError, WeightsError
+from mezzotint.methods import build, mezzotint_x4
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, mezzotint_x4.PredictRefine]:
+    torch.manual_seed(0)
+    method = mezzotint_x4.build(preset="small").eval()
+    return method.save_pretrained(tmp_path), method
+
+
+def test_it_is_the_mean_of_the_model(saved: tuple[Path, mezzotint_x4.PredictRefine]) -> None:
+    file, method = saved
+    x = torch.rand(2, 3, 6, 9)
+    assert torch.allclose(span.load(file)(x, scale=4), method.mean(x * 2 - 1) * 0.5 + 0.5, atol=1e-5)
+
+
+def test_grey_stays_grey(saved: tuple[Path, mezzotint_x4.PredictRefine]) -> None:
+    x = torch.rand(1, 1, 5, 5)
+    predictor = span.load(saved[0])
+    assert torch.allclose(predictor(x), predictor(x.expand(-1, 3, -1, -1)).mean(1, keepdim=True), atol=1e-6)
+
+
+def test_other_scales_and_other_weights_are_refused(
+    saved: tuple[Path, mezzotint_x4.PredictRefine], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="4 times larger"):
+        span.load(saved[0])(torch.rand(1, 3, 4, 4), scale=3)
+    other = tmp_path / "sr3"
+    build("sr3", scale=4, preset="small").save_pretrained(other)
+    with pytest.raises(WeightsError):
+        span.load(other)
