@@ -37,8 +37,8 @@ def haar_matrix(n: int) -> Tensor:
 def cell_transform(scale: int) -> Tensor:
     """Return the orthonormal analysis (3 s^2, 3, s, s) of one s x s cell of an RGB picture in float64.
 
-    Separable Haar of the cell times opponent colours; band = colour * s^2 + row * s + column, coarsest first.
-    The s x s basis is the separable (tensor) one, so that every scale is a power of two.
+    Haar along rows and columns times opponent colours: band = colour * s^2 + row * s + column, coarsest first.
+    Raises UsageError for a scale that is no power of two.
     """
     haar = haar_matrix(scale)
     colours = torch.tensor(_OPPONENT, dtype=torch.float64)
