@@ -228,6 +228,7 @@ def _counted(
 
     def take(scored: Scored) -> None:
         nonlocal done
+        exits.stop_if_interrupted()
         done += 1
         progress(done, total)
         if save is not None:

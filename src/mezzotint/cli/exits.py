@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from mezzotint.cli.messages import Messages, one_line
@@ -17,6 +21,7 @@ Job = TypeVar("Job")
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _debug = False
+_interrupts = 0
 
 
 def show_tracebacks() -> None:
@@ -29,6 +34,41 @@ def traceback_wanted() -> bool:
     return _debug or os.environ.get("MEZZOTINT_DEBUG", "") not in ("", "0")
 
 
+def stop_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed since the command began; to be called between pieces of work."""
+    if _interrupts:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _counting_interrupts() -> Iterator[None]:
+    """Note every Ctrl-C within the block, and raise KeyboardInterrupt at once where that can be caught.
+
+    An exception in a callback of the picture library or in a finaliser is printed and lost; `stop_if_interrupted`
+    raises it a little later.
+    """
+    global _interrupts
+
+    def note(number: int, frame: FrameType | None) -> None:
+        global _interrupts
+        _interrupts += 1
+        while frame is not None:
+            if frame.f_code.co_name == "__del__" or frame.f_globals.get("__name__", "").partition(".")[0] == "pyvips":
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    _interrupts = 0
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; `arguments` are those of the process unless given.
 
@@ -39,8 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = app(args=words or ["--help"], prog_name="mezzotint", standalone_mode=False)
-        sys.stdout.flush()
+        with _counting_interrupts():
+            status = app(args=words or ["--help"], prog_name="mezzotint", standalone_mode=False)
+            sys.stdout.flush()
         if status == INTERRUPTED:  # what typer makes of a KeyboardInterrupt, or an Abort in older versions
             return _interrupted()
         return status if isinstance(status, int) else DONE
@@ -95,4 +136,5 @@ def do_all(
         except Exception as error:
             failures += 1
             report_unexpected(error, about=f"mezzotint: {name}")
+        stop_if_interrupted()
     return FAILED if failures else DONE
