@@ -310,6 +310,27 @@ def _read_card_table(path: Path) -> dict[str, Any]:
     return content
 
 
+def save_folder(
+    folder: str | Path,
+    tensors: Mapping[str, Tensor],
+    card: Card,
+    *,
+    precision: Literal["float16", "float32"] = "float32",
+    keep_float32: Sequence[str] = (),
+) -> Path:
+    """Write tensors and their card into a folder, which is made, and return the file; see `save`.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
+    return save(folder / FILE_NAME, tensors, card, precision=precision, keep_float32=keep_float32)
+
+
 def _as_stored(name: str, tensor: Tensor, *, half: bool) -> Tensor:
     tensor = tensor.detach().to("cpu")
     if not tensor.is_floating_point():

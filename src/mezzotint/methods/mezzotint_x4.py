@@ -255,16 +255,9 @@ class PredictRefine(nn.Module):
         precision: Literal["float16", "float32"] = "float32",
     ) -> Path:
         """Write fused weights with their card into a folder, which is made, and return the file."""
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
         plain = self.fused()
         card = (card or plain.describe()).model_copy(update={"config": plain.config})
-        return weights.save(
-            folder / weights.FILE_NAME, plain.state_dict(), card, precision=precision, keep_float32=("deviations",)
-        )
+        return weights.save_folder(folder, plain.state_dict(), card, precision=precision, keep_float32=("deviations",))
 
     def fused(self) -> PredictRefine:
         """Return a copy whose predictor is made of plain convolutions; itself where it already is."""

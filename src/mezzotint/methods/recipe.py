@@ -181,13 +181,7 @@ class Recipe(nn.Module):
 
         `mezzotint.load(folder)` gives the method back; with precision float32 it computes exactly the same.
         """
-        folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be made a folder: {error.strerror or error}") from error
-        card = card or self.describe()
-        return weights.save(folder / weights.FILE_NAME, self.state_dict(), card, precision=precision)
+        return weights.save_folder(folder, self.state_dict(), card or self.describe(), precision=precision)
 
     def _preview(self, x: Tensor) -> Tensor:
         # Pictures of one sheet differ in their noise, so that a flaw of one field is not taken for one of the method;
