@@ -44,8 +44,8 @@ demo: .venv-demo/installed
 	.venv-demo/bin/mezzotint upscale examples/dog.png -o demo/dog_x4.png --overwrite
 	@.venv-demo/bin/python examples/side_by_side.py examples/dog.png demo/dog_x4.png demo/side_by_side.png
 	@echo
-	@echo "The photograph, four times larger:      demo/dog_x4.png"
-	@echo "Bicubic on the left, ours on the right: demo/side_by_side.png"
+	@echo "The photograph, four times larger: demo/dog_x4.png"
+	@echo "Beside its input and bicubic:      demo/side_by_side.png"
 
 test: .venv/installed
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
