@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -139,3 +140,11 @@ def test_notice_names_every_picture_in_the_repository() -> None:
     assert pictures
     for path in pictures:
         assert str(path.relative_to(REPOSITORY)) in notice, f"NOTICE does not name {path}"
+
+
+def test_notice_names_every_author_of_a_training_picture() -> None:
+    notice = " ".join((REPOSITORY / "NOTICE").read_text(encoding="utf-8").split())
+    rows = list(csv.DictReader((REPOSITORY / "training" / "pictures.csv").open(encoding="utf-8", newline="")))
+    assert len(rows) > 100
+    assert [row["author"] for row in rows if " ".join(row["author"].split()) not in notice] == []
+    assert {row["licence"] for row in rows if f"{row['licence']}:" not in notice} <= {"public-domain"}
