@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import mezzotint
 from mezzotint import images
 from mezzotint.cli import main
 
@@ -57,3 +59,18 @@ def save() -> Callable[..., Path]:
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     return _save(tmp_path / "photo.png")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with weights of an untrained mezzotint-x4: small, and different for different seeds."""
+    folder = tmp_path_factory.mktemp("model")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = {"channels": 16, "blocks": 2, "refiner_channels": 16, "refiner_blocks": 1}
+        method = mezzotint.build("mezzotint-x4", scale=4, config=sizes)
+        for parameter in method.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+    card = method.describe().model_copy(update={"steps_default": 2, "realism_default": 0.5, "local": True})
+    method.save_pretrained(folder, card=card)
+    return folder
