@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +173,20 @@ def test_training_writes_weights_and_resumes(command: Command, run_file: Path, t
     assert command("weights", "verify", tmp_path / "out").status == 0
     again = command("train", run_file, "--resume", "--set", "steps=5", "--quiet")
     assert again.status == 0 and again.lines == ()
+
+
+def test_interrupted_training_keeps_its_state(command: Command, run_file: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "mezzotint.cli", "train", str(run_file), "--set", "steps=1000000"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, first + err
+    assert "Traceback" not in err and "--resume" in err
+    reached = int(re.findall(r"interrupted at step (\d+)", err)[0])
+    resumed = command("train", run_file, "--set", f"steps={reached + 1}", "--resume")
+    assert resumed.status == 0 and f"step {reached + 1}/{reached + 1}" in resumed.lines[0]
 
 
 def test_wrong_run_files_are_one_line(command: Command, run_file: Path, tmp_path: Path) -> None:
