@@ -175,14 +175,19 @@ class PredictRefine(nn.Module):
         if condition is None:
             return y0
 
+        shape = (len(x), self.domain.channels, h, w)
+        if start is None:
+            start = noise.normal("start", 0, shape, dtype=torch.float32, device=x.device)
+        # At t = 1 the state says nothing, so the variance found there is that of the residual given x.
+        first = self._estimate(start, 1.0, condition, tile=tile)
+
         def denoise(z: Tensor, t: float) -> Estimate:
-            return self._estimate(z, t, condition, tile=tile)
+            return first if t == 1.0 else self._estimate(z, t, condition, tile=tile, variance=first.c2)
 
         def moved(move: Move) -> None:
             if progress is not None:
                 progress(move.index + 1, move.count)
 
-        shape = (len(x), self.domain.channels, h, w)
         z = sample(
             denoise, bridge=self.bridge, noise=noise, grid=self.bridge.grid(steps), shape=shape, start=start,
             callback=moved, dtype=torch.float32, device=x.device,
@@ -194,8 +199,15 @@ class PredictRefine(nn.Module):
 
         return self.sample(x, noise=Noise(0, pictures=tuple(range(len(x)))))
 
-    def _estimate(self, z: Tensor, t: float, condition: Tensor, *, tile: int | None) -> Estimate:
-        """Return the clean state and its variance given z at t, a tile at a time: nothing else is held in full."""
+    def _estimate(
+        self, z: Tensor, t: float, condition: Tensor, *, tile: int | None, variance: Tensor | None = None
+    ) -> Estimate:
+        """Return the clean state and its variance given z at t, a tile at a time: nothing else is held in full.
+
+        `variance` is that of the clean state given x alone. It gives a second estimate, the best linear one, and each
+        band at each position takes the estimate of the smaller variance: where the picture is flat, that is the
+        linear one, and no error of the network is left as grain.
+        """
         a, _, s = self.bridge.coefficients(t)
         level = self._level(torch.full((1,), t, dtype=torch.float64))
         y, c2 = torch.empty_like(z), torch.empty_like(z)
@@ -203,8 +215,14 @@ class PredictRefine(nn.Module):
             window = (..., part.window_rows, part.window_columns)
             v, log_variance = self.refiner(_channels_last(z[window]), _channels_last(condition[window]), level)
             inner, core = (..., *part.inner), (..., part.rows, part.columns)
-            y[core] = a * z[core] - s * v[inner]
-            c2[core] = s * s * torch.exp(log_variance[inner].clamp(-10, 6))
+            estimate = a * z[core] - s * v[inner]
+            error = s * s * torch.exp(log_variance[inner].clamp(-10, 6))
+            if variance is not None:
+                gain = variance[core] / (a * a * variance[core] + s * s)
+                linear = s * s * gain
+                estimate = torch.where(linear < error, a * gain * z[core], estimate)
+                error = torch.minimum(linear, error)
+            y[core], c2[core] = estimate, error
         return Estimate(y, c2=c2)
 
     def _level(self, t: Tensor) -> Tensor:

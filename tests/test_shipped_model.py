@@ -1,0 +1,87 @@
+"""What the weights in the package must do, on real pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mezzotint import images, quality
+from mezzotint.operators.resize import imresize, imresize_uint8, modcrop
+from mezzotint.upscaler import Upscaler, load
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "dog.png"
+
+
+@pytest.fixture(scope="module")
+def upscaler() -> Upscaler:
+    return load("mezzotint-x4")
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return images.read(EXAMPLE).pixels[:100, :130]
+
+
+def test_the_card_is_complete(upscaler: Upscaler) -> None:
+    card = upscaler.card
+    assert card.local and card.consistent_default and card.hours > 1 and card.figures
+    assert card.receptive_field == upscaler.engine.method.reach(card.steps_default)
+    assert "photographs" in card.data and card.data_licence and len(card.authors) > 10
+
+
+@pytest.mark.parametrize("tile", [48, 160])
+def test_tiles_do_not_show(upscaler: Upscaler, picture: np.ndarray, tile: int) -> None:
+    # The contract: at most 1e-4 in float, at most one grey level in at most 0.01 % of the 8-bit samples.
+    whole, tiled = upscaler(picture, tile="none"), upscaler(picture, tile=tile)
+    assert np.abs(whole.floats[0] - tiled.floats[0]).max() < 1e-4
+    difference = np.abs(whole.image.astype(int) - tiled.image.astype(int))
+    assert difference.max() <= 1 and (difference > 0).mean() <= 1e-4
+
+
+def test_alone_or_in_a_batch(upscaler: Upscaler, picture: np.ndarray) -> None:
+    x = torch.from_numpy(picture[:40, :40].copy()).permute(2, 0, 1).float() / 255
+    other = x.flip(-1)
+    both = upscaler(torch.stack([x, other]), seed=3).image
+    assert torch.equal(both[0], upscaler(x, seed=3).image) and torch.equal(both[1], upscaler(other, seed=3).image)
+
+
+def test_seeds(upscaler: Upscaler, picture: np.ndarray) -> None:
+    small = picture[:40, :40]
+    assert np.array_equal(upscaler(small, seed=1).image, upscaler(small, seed=1).image)
+    assert not np.array_equal(upscaler(small, seed=1).image, upscaler(small, seed=2).image)
+
+
+def test_the_mean_of_samples_tends_to_realism_0(upscaler: Upscaler, picture: np.ndarray) -> None:
+    small = picture[:48, :48]
+    count = 16
+    result = upscaler(small, samples=count, realism=1.0, consistent=False)
+    y0 = upscaler(small, realism=0.0, consistent=False).floats[0]
+    errors = [float(np.square(sample - y0).mean()) for sample in result.floats]
+    of_mean = float(np.square(np.mean(result.floats, axis=0) - y0).mean())
+    # Independent samples about y0 would leave 1/16 of the squared distance; a bias of the sampler stays.
+    assert of_mean < 3 / count * np.mean(errors)
+
+
+def test_a_flat_picture_stays_flat(upscaler: Upscaler) -> None:
+    flat = np.full((40, 40, 3), 190, np.uint8)
+    at_default = upscaler(flat).image[40:-40, 40:-40].astype(float) - 190
+    assert at_default.std() < 1 and np.abs(at_default).max() <= 4
+    assert (upscaler(flat, realism=1.0).image[40:-40, 40:-40].astype(float) - 190).std() < 2
+
+
+def test_realism_0_on_set5(upscaler: Upscaler, shared_data: Path) -> None:
+    scores, corrected = [], []
+    for file in sorted((shared_data / "bench" / "Set5").glob("*.png")):
+        pixels = torch.from_numpy(images.read(file).pixels.copy()).permute(2, 0, 1)
+        y = modcrop(pixels, multiple=4)
+        x = imresize_uint8(y, scale=0.25).permute(1, 2, 0).numpy()
+        result = upscaler(x, realism=0.0)
+        scores.append(quality.psnr(y.permute(1, 2, 0).numpy(), result.image, protocol="y-modern", scale=4))
+        back = imresize(torch.from_numpy(result.floats[0]).permute(2, 0, 1).double(), scale=0.25)
+        error = (back - torch.from_numpy(x).permute(2, 0, 1).double() / 255).square().mean()
+        corrected.append(float(-10 * torch.log10(error)))
+    assert np.mean(scores) >= 30.3
+    assert min(corrected) >= 50
