@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Every error becomes one line on stderr. A MezzotintError that reaches this place was known before the first
     picture (commands name failed inputs themselves and go on), so it is wrong usage.
     """
+    # Read when torch is imported. Threads that spin while they wait lose a hundredfold on a machine whose other
+    # processors are busy: 1.7 s became 30 to 230 s for the picture in examples/, measured on two processors.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from mezzotint.cli.app import app
 
     words = list(sys.argv[1:] if arguments is None else arguments)
