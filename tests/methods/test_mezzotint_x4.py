@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mezzotint import methods, testing
 from mezzotint.errors import UsageError
 from mezzotint.methods import mezzotint_x4
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.noise import Noise, SequentialNoise
+from mezzotint.samplers import ancestral
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +113,6 @@ def test_training_both_stages_lowers_their_losses() -> None:
 
 
 def test_saved_weights_are_fused_and_give_the_same_picture(tmp_path) -> None:
-    from mezzotint import methods
-
     torch.manual_seed(4)
     method = mezzotint_x4.build(preset="small").eval()
     method.save_pretrained(tmp_path)
@@ -136,3 +136,9 @@ def test_wrong_arguments(method: PredictRefine) -> None:
         mezzotint_x4.build(scale=3)
     with pytest.raises(UsageError, match="no preset"):
         mezzotint_x4.build(preset="large")
+
+
+def test_its_bridge_and_step_pass_the_public_checks(method: PredictRefine) -> None:
+    assert max(testing.check_bridge(method.bridge).values()) < 1e-9
+    testing.check_sampler(ancestral, bridge=method.bridge)
+    assert methods.find("mezzotint-x4").checks == ("check_bridge", "check_sampler", "check_method")

@@ -66,7 +66,7 @@ def test_its_parts_pass_the_public_checks(steps):
     assert max(testing.check_bridge(bridge).values()) < 1e-9
     if steps == 2000:
         testing.check_sampler(tiny().step, bridge=bridge)
-    assert methods.find("sr3").checks == ("check_bridge", "check_sampler")
+    assert methods.find("sr3").checks == ("check_bridge", "check_sampler", "check_method")
 
 
 def test_the_recipe_is_short():

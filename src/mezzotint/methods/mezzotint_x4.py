@@ -180,9 +180,10 @@ class PredictRefine(nn.Module):
             start = noise.normal("start", 0, shape, dtype=torch.float32, device=x.device)
         # At t = 1 the state says nothing, so the variance found there is that of the residual given x.
         first = self._estimate(start, 1.0, condition, tile=tile)
+        variance = torch.as_tensor(first.c2)
 
         def denoise(z: Tensor, t: float) -> Estimate:
-            return first if t == 1.0 else self._estimate(z, t, condition, tile=tile, variance=first.c2)
+            return first if t == 1.0 else self._estimate(z, t, condition, tile=tile, variance=variance)
 
         def moved(move: Move) -> None:
             if progress is not None:

@@ -247,7 +247,7 @@ _ROWS: tuple[MethodCard, ...] = (
             network="unet",
             sampler="ancestral",
         ),
-        checks=("check_bridge", "check_sampler"),
+        checks=("check_bridge", "check_sampler", "check_method"),
     ),
     MethodCard(
         name="mezzotint-x4",
@@ -272,5 +272,6 @@ _ROWS: tuple[MethodCard, ...] = (
             network="refiner",
             sampler="ancestral",
         ),
+        checks=("check_bridge", "check_sampler", "check_method"),
     ),
 )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.bridges import Bridge
+from mezzotint.testing.identities import Identities
 
 _TIMES = (0.0, 0.013, 0.1, 0.25, 0.4, 0.61, 0.75, 0.9, 0.987, 1.0)
 
@@ -26,7 +27,7 @@ def check_bridge(bridge: Bridge, *, times: Sequence[float] = _TIMES, tolerance: 
     times = tuple(float(t) for t in times)
     if times[0] != 0.0 or times[-1] != 1.0 or any(t <= r for r, t in itertools.pairwise(times)):
         raise ValueError(f"times {times} must rise from 0 to 1")
-    record = _Record(type(bridge).__name__, tolerance)
+    record = Identities(type(bridge).__name__, tolerance)
     _check_scalars(bridge, times, record)
     _check_chain(bridge, times, record)
     _check_fields(bridge, times, record)
@@ -34,29 +35,7 @@ def check_bridge(bridge: Bridge, *, times: Sequence[float] = _TIMES, tolerance: 
     return record.errors
 
 
-class _Record:
-    """Collects the largest error of every identity and stops at the first above the tolerance."""
-
-    def __init__(self, name: str, tolerance: float) -> None:
-        self.errors: dict[str, float] = {}
-        self._name, self._tolerance = name, tolerance
-
-    def equal(self, identity: str, value: float | Tensor, wanted: float | Tensor, *, at: object = "") -> None:
-        value = torch.as_tensor(value, dtype=torch.float64)
-        wanted = torch.as_tensor(wanted, dtype=torch.float64)
-        error = ((value - wanted).abs() / (1.0 + wanted.abs())).max().item()
-        # A comparison that also fails for NaN.
-        if not error <= self._tolerance:
-            raise AssertionError(f"{self._name}: {identity} fails at {at}: {value.tolist()} is not {wanted.tolist()}")
-        self.errors[identity] = max(error, self.errors.get(identity, 0.0))
-
-    def true(self, identity: str, condition: bool, *, at: object = "") -> None:
-        if not condition:
-            raise AssertionError(f"{self._name}: {identity} fails at {at}")
-        self.errors.setdefault(identity, 0.0)
-
-
-def _check_scalars(bridge: Bridge, times: tuple[float, ...], record: _Record) -> None:
+def _check_scalars(bridge: Bridge, times: tuple[float, ...], record: Identities) -> None:
     for value, wanted in zip(bridge.coefficients(0.0), (1.0, 0.0, 0.0), strict=True):
         record.equal("clean end", value, wanted)
     table = torch.tensor(times, dtype=torch.float64)
@@ -85,7 +64,7 @@ def _check_scalars(bridge: Bridge, times: tuple[float, ...], record: _Record) ->
         record.equal("variances compose", composed, bridge.variance(r, t), at=(r, u, t))
 
 
-def _check_chain(bridge: Bridge, times: tuple[float, ...], record: _Record) -> None:
+def _check_chain(bridge: Bridge, times: tuple[float, ...], record: Identities) -> None:
     """Walk back from t = 1 with the clean sample known, as mean and variance."""
     y, x = _constant(0.7), _constant(-0.4)
     _, _, s = bridge.coefficients(1.0)
@@ -99,7 +78,7 @@ def _check_chain(bridge: Bridge, times: tuple[float, ...], record: _Record) -> N
         record.equal("backward chain, variance", variance, bridge.coefficients(r)[2] ** 2, at=r)
 
 
-def _check_fields(bridge: Bridge, times: tuple[float, ...], record: _Record) -> None:
+def _check_fields(bridge: Bridge, times: tuple[float, ...], record: Identities) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (len(times), 2, 3, 5)
     y, x, eps = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
@@ -139,7 +118,7 @@ def _check_fields(bridge: Bridge, times: tuple[float, ...], record: _Record) -> 
         record.equal("x_state may be missing", bridge.mean(y, None, times[-2]), bridge.mean(y, x, times[-2]))
 
 
-def _check_ends(bridge: Bridge, record: _Record) -> None:
+def _check_ends(bridge: Bridge, record: Identities) -> None:
     x, eps = _constant(-0.4).float(), _constant(1.3).float()
     start = bridge.start(x, eps)
     record.true("start keeps shape and type", start.shape == eps.shape and start.dtype == eps.dtype)
