@@ -17,7 +17,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check --constraint constr
 	$(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) $(PIP_ARGS)
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint lint-style lint-types lint-layers lint-torchvision clean
 .DELETE_ON_ERROR:
 
 define CHECK_PYTHON
@@ -53,10 +53,18 @@ test: .venv/installed
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
-lint: .venv/installed
-	.venv/bin/ruff check src tests examples
+lint: lint-style lint-types lint-layers lint-torchvision
+
+lint-style: .venv/installed
+	.venv/bin/ruff check src tests examples training benchmarks .ci
+
+lint-types: .venv/installed
 	.venv/bin/pyright --pythonpath .venv/bin/python
+
+lint-layers: .venv/installed
 	.venv/bin/lint-imports
+
+lint-torchvision: .venv/installed
 	.venv/bin/python .ci/no_torchvision.py
 
 clean:
