@@ -20,12 +20,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+REUSE = "--reuse" in sys.argv
 CURVE = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def evaluate(folder: Path, name: str, *arguments: str) -> dict[str, Any]:
     """Run `mezzotint evaluate` and return its JSON, which stays in benchmarks/results."""
     output = RESULTS / f"{name}.json"
+    if REUSE and output.exists():
+        return json.loads(output.read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mezzotint.cli", "evaluate", str(folder), "--scale", "4", "--quiet", "--json"]
     print(" ".join(["mezzotint evaluate", folder.name, *arguments]), flush=True)
@@ -78,6 +81,7 @@ def main() -> None:
     parser.add_argument("--sets", default="Set14,BSD100")
     parser.add_argument("--calibration", type=int, default=3, metavar="K", help="samples a picture; 0 for none")
     parser.add_argument("--limit", default=None)
+    parser.add_argument("--reuse", action="store_true", help="keep the results that are there")
     options = parser.parse_args()
     limit = ["--limit", options.limit] if options.limit else []
     lines = [
