@@ -221,7 +221,9 @@ class PredictRefine(nn.Module):
             if variance is not None:
                 gain = variance[core] / (a * a * variance[core] + s * s)
                 linear = s * s * gain
-                estimate = torch.where(linear < error, a * gain * z[core], estimate)
+                # A steep blend, not a switch: rounding, which differs between tiles, must not decide.
+                share = torch.sigmoid(32 * torch.log(error / linear))
+                estimate = estimate + share * (a * gain * z[core] - estimate)
                 error = torch.minimum(linear, error)
             y[core], c2[core] = estimate, error
         return Estimate(y, c2=c2)
