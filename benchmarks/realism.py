@@ -70,7 +70,7 @@ def table(name: str, curve: dict[float | str, dict[str, Any]], extra: dict[str, 
         vgg = f"{m['lpips_vgg']:.4f}" if m.get("lpips_vgg") is not None else "-"
         lines.append(
             f"| {label} | {m['psnr']:.3f} | {m['ssim']:.4f} | {m['lpips']:.4f} | {vgg} "
-            f"| {m['lr_psnr_float']:.2f} | {m['lr_psnr']:.2f} |"
+            f"| {float(m['lr_psnr_float']):.2f} | {float(m['lr_psnr']):.2f} |"
         )
     return [*lines, ""]
 
