@@ -8,7 +8,8 @@ position and enters the reverse step as c^2, so that few steps keep the spread o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,14 +20,14 @@ from mezzotint import weights
 from mezzotint.bridges import VP
 from mezzotint.domains.subband import SubBand
 from mezzotint.errors import UsageError
-from mezzotint.images import tiles
+from mezzotint.images import bands, tiles
 from mezzotint.methods.stage import Stage
 from mezzotint.networks.collapsed import fuse
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
-from mezzotint.noise import NoiseSource
+from mezzotint.noise import Noise, NoiseSource
 from mezzotint.quality.lpips import load_network
-from mezzotint.samplers import Estimate, Move, sample
+from mezzotint.samplers import Estimate, sample
 from mezzotint.schedules import ShiftedCosine
 
 # The half log-SNR that the refiner is told saturates here: beyond it nothing changes that it could use.
@@ -144,7 +145,7 @@ class PredictRefine(nn.Module):
 
     def mean(self, x: Tensor, *, tile: int | None = None) -> Tensor:
         """The posterior mean y0 (b, 3, s h, s w) of x (b, 3, h, w): the predictor alone."""
-        return self._predict(x, tile=tile, conditioned=False)[0]
+        return self.sample(x, noise=Noise(0), realism=0.0, tile=tile)
 
     @torch.no_grad()
     def sample(
@@ -157,53 +158,149 @@ class PredictRefine(nn.Module):
         start: Tensor | None = None,
         realism: float = 1.0,
         tile: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        callback: Callable[[], None] | None = None,
     ) -> Tensor:
         """Draw y_hat = y0 + realism (sample - y0) for x in [-1, 1], not clipped.
 
-        `tile` (pixels of x) bounds the working memory of the networks and changes nothing else; `start` is a state at
+        `tile` (pixels of x) bounds the working memory and changes nothing else; `start` is a state at
         t = 1 (b, 3 s^2, h, w) instead of noise; `size` may only be the size that the scale gives. Raises UsageError.
+        """
+        h, w = x.shape[-2:]
+        if size is not None and tuple(size) != (h * self.scale, w * self.scale):
+            raise UsageError(f"size {size} is not {self.scale} times {(h, w)}, the only size this method makes")
+        band = h if tile is None else min(h, max(tile, tiles.SMALLEST))
+        source = bands.of_tensor(x, band=band)
+        y = self.stream(
+            source, batch=len(x), width=w, steps=steps, noise=noise, start=start, realism=realism, tile=tile, band=band,
+            callback=callback,
+        )  # fmt: skip
+        return bands.whole(y)
+
+    def evaluations(self, steps: int, realism: float) -> int:
+        """Network evaluations of one picture: the predictor once, the refiner once a step."""
+        return 1 + steps * (realism > 0)
+
+    def memory(self, width: int, *, steps: int, realism: float, band: int) -> int:
+        """Bytes that `stream` holds at its peak for pictures x of `width` pixels, about: float32 rows of all stages."""
+        y, c = self.domain.channels, self.config["refiner_channels"] * (realism > 0)
+        ahead = band + self.predictor.reach + 1
+        rows = (y + c) * ahead + 3 * ahead
+        if realism > 0:
+            # The features and y0 wait for the last step, which is `steps` halos behind the predictor.
+            lag = steps * (band + self.refiner.reach)
+            rows += (c + 2 * y) * lag + y * steps * (band + 2 * self.refiner.reach)
+        return 4 * width * rows
+
+    def stream(
+        self,
+        x: bands.Stage,
+        *,
+        batch: int = 1,
+        width: int,
+        steps: int,
+        noise: NoiseSource,
+        realism: float,
+        tile: int | None,
+        band: int,
+        start: Tensor | None = None,
+        callback: Callable[[], None] | None = None,
+    ) -> bands.Stage:
+        """`sample` for pictures that are handed out by rows: the stage whose one output is y_hat.
+
+        `x` hands out b 3 h w in [-1, 1], `width` pixels wide. Predictor and steps go down the picture one behind the
+        other, each `band` rows at a time, so that memory grows with the width alone. `callback` is called after every
+        band of every network evaluation. Raises UsageError.
         """
         if not 0 <= realism <= 1:
             raise UsageError(f"realism {realism} lies outside 0 (the mean) to 1 (a sample)")
         if steps < 1:
             raise UsageError(f"steps {steps} is below 1")
-        h, w = x.shape[-2:]
-        if size is not None and tuple(size) != (h * self.scale, w * self.scale):
-            raise UsageError(f"size {size} is not {self.scale} times {(h, w)}, the only size this method makes")
-        y0, condition = self._predict(x, tile=tile, conditioned=realism > 0)
-        if condition is None:
-            return y0
+        size = _Size(batch, x.height, width, band, tile)
+        predicted = self._predicted(x, size, conditioned=realism > 0, callback=callback)
+        if realism == 0:
+            return predicted
+        states = (batch, self.domain.channels, x.height, width)
 
-        shape = (len(x), self.domain.channels, h, w)
-        if start is None:
-            start = noise.normal("start", 0, shape, dtype=torch.float32, device=x.device)
+        def noises(top: int, bottom: int) -> tuple[Tensor, ...]:
+            rows = (batch, self.domain.channels, bottom - top, width)
+            return (noise.normal("start", 0, rows, origin=(top, 0), dtype=torch.float32),)
+
+        if start is not None and tuple(start.shape) != states:
+            raise UsageError(f"start has shape {tuple(start.shape)}, the state has {states}")
+        z = (
+            bands.of_tensor(start.float(), band=band)
+            if start is not None
+            else bands.Stage(noises, height=x.height, band=band)
+        )
         # At t = 1 the state says nothing, so the variance found there is that of the residual given x.
-        first = self._estimate(start, 1.0, condition, tile=tile)
-        variance = torch.as_tensor(first.c2)
+        first: bands.Stage | None = None
+        grid = self.bridge.grid(steps)
+        for index in range(steps):
+            z = self._step(
+                z, predicted, first, size, move=grid[index : index + 2], draw=index, noise=noise, callback=callback
+            )
+            first = first or z
+        mean, state = predicted.reader(0), z.reader(0)
 
-        def denoise(z: Tensor, t: float) -> Estimate:
-            return first if t == 1.0 else self._estimate(z, t, condition, tile=tile, variance=variance)
+        def compose(top: int, bottom: int) -> tuple[Tensor, ...]:
+            y0, rows = mean.take(top, bottom, keep=bottom), state.take(top, bottom, keep=bottom)
+            return (y0 + realism * self.domain.decode(rows, self.deviations).to(y0),)
 
-        def moved(move: Move) -> None:
-            if progress is not None:
-                progress(move.index + 1, move.count)
-
-        z = sample(
-            denoise, bridge=self.bridge, noise=noise, grid=self.bridge.grid(steps), shape=shape, start=start,
-            callback=moved, dtype=torch.float32, device=x.device,
-        )  # fmt: skip
-        return y0 + realism * self.domain.decode(z, self.deviations).to(y0)
+        return bands.Stage(compose, height=x.height, band=band, scales=(self.scale,))
 
     def _preview(self, x: Tensor) -> Tensor:
-        from mezzotint.noise import Noise
-
         return self.sample(x, noise=Noise(0, pictures=tuple(range(len(x)))))
 
+    def _step(
+        self,
+        z: bands.Stage,
+        predicted: bands.Stage,
+        first: bands.Stage | None,
+        size: _Size,
+        *,
+        move: Sequence[float],
+        draw: int,
+        noise: NoiseSource,
+        callback: Callable[[], None] | None,
+    ) -> bands.Stage:
+        """One move of the walk, from the states of stage `z`: the states behind it, and the variance of the estimate.
+
+        `first` is the stage of the first move, whose variance is that of the clean state given x alone; None there.
+        """
+        states, conditions = z.reader(), predicted.reader(1)
+        variances = None if first is None else first.reader(1)
+        halo = self.refiner.reach
+
+        def compute(top: int, bottom: int) -> tuple[Tensor, ...]:
+            state, above = states.window(top, bottom, halo=halo)
+            condition, _ = conditions.window(top, bottom, halo=halo)
+            variance = None if variances is None else variances.take(top, bottom, keep=bottom)
+            core = state[..., top - above : bottom - above, :]
+            estimate = self._estimate(
+                state, move[0], condition, core, size, rows=(top, bottom), above=above, variance=variance
+            )
+            moved = sample(
+                lambda z, t: estimate, bridge=self.bridge, noise=noise, grid=move, start=core, draw=draw,
+                origin=(top, 0), dtype=torch.float32, device=state.device,
+            )  # fmt: skip
+            return (moved,) if first is not None else (moved, torch.as_tensor(estimate.c2))
+
+        scales = (1, 1) if first is None else (1,)
+        return bands.Stage(compute, height=size.height, band=size.band, scales=scales, done=callback)
+
     def _estimate(
-        self, z: Tensor, t: float, condition: Tensor, *, tile: int | None, variance: Tensor | None = None
+        self,
+        state: Tensor,
+        t: float,
+        condition: Tensor,
+        core: Tensor,
+        size: _Size,
+        *,
+        rows: tuple[int, int],
+        above: int,
+        variance: Tensor | None,
     ) -> Estimate:
-        """Return the clean state and its variance given z at t, a tile at a time: nothing else is held in full.
+        """Return the clean state and its variance for the rows `core` of `state`, whose first row is number `above`.
 
         `variance` is that of the clean state given x alone. It gives a second estimate, the best linear one, and each
         band at each position takes the estimate of the smaller variance: where the picture is flat, that is the
@@ -211,21 +308,21 @@ class PredictRefine(nn.Module):
         """
         a, _, s = self.bridge.coefficients(t)
         level = self._level(torch.full((1,), t, dtype=torch.float64))
-        y, c2 = torch.empty_like(z), torch.empty_like(z)
-        for part in tiles.plan(z.shape[-2], z.shape[-1], tile=tile, halo=self.refiner.reach):
-            window = (..., part.window_rows, part.window_columns)
-            v, log_variance = self.refiner(_channels_last(z[window]), _channels_last(condition[window]), level)
-            inner, core = (..., *part.inner), (..., part.rows, part.columns)
-            estimate = a * z[core] - s * v[inner]
+        y, c2 = torch.empty_like(core), torch.empty_like(core)
+        for part in tiles.plan(size.height, size.width, tile=size.tile, halo=self.refiner.reach, rows=rows):
+            window = (..., part.window_columns)
+            v, log_variance = self.refiner(_channels_last(state[window]), _channels_last(condition[window]), level)
+            inner, here = (..., *part.inner), (..., part.columns)
+            estimate = a * core[here] - s * v[inner]
             error = s * s * torch.exp(log_variance[inner].clamp(-10, 6))
             if variance is not None:
-                gain = variance[core] / (a * a * variance[core] + s * s)
+                gain = variance[here] / (a * a * variance[here] + s * s)
                 linear = s * s * gain
                 # A steep blend, not a switch: rounding, which differs between tiles, must not decide.
                 share = torch.sigmoid(32 * torch.log(error / linear))
-                estimate = estimate + share * (a * gain * z[core] - estimate)
+                estimate = estimate + share * (a * gain * core[here] - estimate)
                 error = torch.minimum(linear, error)
-            y[core], c2[core] = estimate, error
+            y[here], c2[here] = estimate, error
         return Estimate(y, c2=c2)
 
     def _level(self, t: Tensor) -> Tensor:
@@ -237,21 +334,26 @@ class PredictRefine(nn.Module):
         detail = self.domain.encode(y0 - self.predictor.skip(x), self.deviations)
         return y0, torch.cat([features.to(y0), detail, x], dim=1)
 
-    @torch.no_grad()
-    def _predict(self, x: Tensor, *, tile: int | None, conditioned: bool) -> tuple[Tensor, Tensor | None]:
-        """Return y0 and, where `conditioned`, the refiner's features of x, a tile at a time."""
-        b, _, h, w = x.shape
-        y0 = x.new_empty(b, 3, h * self.scale, w * self.scale)
-        condition = x.new_empty(b, self.config["refiner_channels"], h, w) if conditioned else None
-        for part in tiles.plan(h, w, tile=tile, halo=self.predictor.reach + 1):
-            window = _channels_last(x[..., part.window_rows, part.window_columns])
-            y, guide = self._guide(window)
-            rows, columns = (slice(self.scale * s.start, self.scale * s.stop) for s in (part.rows, part.columns))
-            inner = tuple(slice(self.scale * s.start, self.scale * s.stop) for s in part.inner)
-            y0[..., rows, columns] = y[(..., *inner)]
-            if condition is not None:
-                condition[..., part.rows, part.columns] = self.refiner.condition(guide)[(..., *part.inner)]
-        return y0, condition
+    def _predicted(
+        self, x: bands.Stage, size: _Size, *, conditioned: bool, callback: Callable[[], None] | None
+    ) -> bands.Stage:
+        """The stage of y0 and, where `conditioned`, of the refiner's features of x."""
+        reader, halo, scale = x.reader(), self.predictor.reach + 1, self.scale
+
+        def compute(top: int, bottom: int) -> tuple[Tensor, ...]:
+            rows, _ = reader.window(top, bottom, halo=halo)
+            y0 = rows.new_empty(size.batch, 3, (bottom - top) * scale, size.width * scale)
+            channels = self.config["refiner_channels"] if conditioned else 0
+            condition = rows.new_empty(size.batch, channels, bottom - top, size.width)
+            for part in tiles.plan(size.height, size.width, tile=size.tile, halo=halo, rows=(top, bottom)):
+                y, guide = self._guide(_channels_last(rows[..., part.window_columns]))
+                inner = (slice(scale * s.start, scale * s.stop) for s in part.inner)
+                y0[..., scale * part.columns.start : scale * part.columns.stop] = y[(..., *inner)]
+                if conditioned:
+                    condition[..., part.columns] = self.refiner.condition(guide)[(..., *part.inner)]
+            return y0, condition
+
+        return bands.Stage(compute, height=size.height, band=size.band, scales=(scale, 1), done=callback)
 
     def describe(self) -> weights.Card:
         """The card as far as the method knows itself; training fills in the rest by `model_copy`."""
@@ -291,6 +393,17 @@ class PredictRefine(nn.Module):
         plain.refiner.load_state_dict(self.refiner.state_dict())
         plain.deviations.copy_(self.deviations)
         return plain
+
+
+@dataclass(frozen=True)
+class _Size:
+    """A batch of pictures and the parts it is worked on in, in pixels of x."""
+
+    batch: int
+    height: int
+    width: int
+    band: int
+    tile: int | None
 
 
 def _channels_last(x: Tensor) -> Tensor:

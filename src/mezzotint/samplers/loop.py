@@ -71,6 +71,7 @@ def sample(
     start: Tensor | None = None,
     callback: Callable[[Move], None] | None = None,
     origin: tuple[int, int] = (0, 0),
+    draw: int = 0,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     differentiable: bool = False,
@@ -85,10 +86,11 @@ def sample(
     the bridge's own start, which is for grid[0] = 1 only. `after` follows each move down. `callback` gets
     one `Move` after each move.
 
-    Noise is drawn from the streams `start` (draw 0), `step` and `after` (draws counted from 0), at
-    `origin`, the row and column of the state on the noise's lattice, so that tiles get the noise of the
-    whole picture. Steps that add none draw none. Gradients are recorded only with `differentiable`. Raises
-    ValueError for a grid that leaves [0, 1] or stands still, and for a missing shape or start.
+    Noise is drawn from the streams `start` (draw 0), `step` and `after` (draws counted from `draw`, which is 0
+    but for a walk that goes on from a later state), at `origin`, the row and column of the state on the noise's
+    lattice, so that tiles get the noise of the whole picture. Steps that add none draw none. Gradients are
+    recorded only with `differentiable`. Raises ValueError for a grid that leaves [0, 1] or stands still, and for
+    a missing shape or start.
     """
     times = _check_walk(grid)
     reference = start if start is not None else x_state
@@ -100,14 +102,14 @@ def sample(
     where = torch.device(device if device is not None else reference.device if reference is not None else "cpu")
     kind = dtype if dtype is not None else torch.float32 if where.type == "mps" else torch.float64
 
-    def draws(stream: str) -> Callable[[], Tensor]:
-        counter = itertools.count()
+    def draws(stream: str, first: int = 0) -> Callable[[], Tensor]:
+        counter = itertools.count(first)
         return lambda: noise.normal(stream, next(counter), size, origin=origin, dtype=kind, device=where)
 
     for name, given in (("x_state", x_state), ("start", start)):
         if given is not None and tuple(given.shape) != size:
             raise ValueError(f"{name} has shape {tuple(given.shape)}, the state has {size}")
-    stepping, correcting = draws("step"), draws("after")
+    stepping, correcting = draws("step", draw), draws("after", draw)
     with contextlib.nullcontext() if differentiable else torch.no_grad():
         if x_state is not None:
             x_state = x_state.to(device=where, dtype=kind)
