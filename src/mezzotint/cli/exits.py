@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch is imported. Threads that wait by spinning stall a machine whose other processors are busy;
     # threads that sleep at once lose time on an idle one. A thousand turns is what the library itself takes where it
     # knows that processors are short. Measured on two of them, 120x120 pixels, realism 0: idle 0.26 s (sleeping at
-    # once 0.68 s, the library's own choice 0.32 s), beside another busy process 1.6 s (0.79 s; 100,000 turns: 5 to 8 s).
+    # once 0.68 s, its own choice 0.32 s), beside another busy process 1.6 s (0.79 s; 100,000 turns: 5 to 8 s).
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from mezzotint.cli.app import app
 
