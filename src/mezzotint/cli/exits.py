@@ -117,29 +117,48 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def report_unexpected(error: Exception, *, about: str = "mezzotint") -> None:
-    """Name an error that is no MezzotintError in one line, with its traceback only where it was asked for."""
+def report_unexpected(error: Exception, *, about: str = "mezzotint") -> str:
+    """Name an error that is no MezzotintError in one line, with its traceback only where it was asked for.
+
+    Returns the line without `about`.
+    """
     if traceback_wanted():
         traceback.print_exception(error)
     hint = "" if traceback_wanted() else " (MEZZOTINT_DEBUG=1 shows where)"
-    print(f"{about}: unexpected {type(error).__name__}: {one_line(error)}{hint}", file=sys.stderr)
+    text = f"unexpected {type(error).__name__}: {one_line(error)}"
+    print(f"{about}: {text}{hint}", file=sys.stderr)
+    return text
+
+
+def attempt(work: Callable[[], None], *, name: str, messages: Messages) -> str | None:
+    """Do the work on the input `name`; name a failure in one line and return it, None if there was none.
+
+    What is no failure of an input goes on: Ctrl-C, and the end of whoever reads stdout.
+    """
+    try:
+        work()
+    except MezzotintError as error:
+        text = one_line(error)
+        if name not in text:
+            text = f"{name}: {text}"
+        messages.warn(f"mezzotint: {text}")
+        return text
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return f"{name}: {report_unexpected(error, about=f'mezzotint: {name}')}"
+    return None
 
 
 def do_all(
     jobs: Sequence[Job], work: Callable[[Job], None], *, source: Callable[[Job], Path], messages: Messages
 ) -> int:
     """Work on every job and return the exit status; a job that fails is named and does not stop the rest."""
+    from mezzotint.images.atomic import shown
+
     failures = 0
     for job in jobs:
-        name = str(source(job))
-        try:
-            work(job)
-        except MezzotintError as error:
-            failures += 1
-            text = one_line(error)
-            messages.warn(f"mezzotint: {text}" if name in text else f"mezzotint: {name}: {text}")
-        except Exception as error:
-            failures += 1
-            report_unexpected(error, about=f"mezzotint: {name}")
+        failed = attempt(lambda job=job: work(job), name=shown(source(job)), messages=messages)
+        failures += failed is not None
         stop_if_interrupted()
     return FAILED if failures else DONE

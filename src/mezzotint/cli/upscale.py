@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from mezzotint.errors import MezzotintError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from mezzotint.cli.batch import Entry
     from mezzotint.images import Picture
     from mezzotint.record import Record, Request, Saved
     from mezzotint.upscaler import Result, Upscaler
@@ -84,13 +86,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Files:
-    """How results are written."""
+    """How results are written; `entry` is what the batch knows of those of the present input."""
 
     quality: int | None
     strip: bool
     overwrite: bool
     spread: Path | None
     record: Path | None
+    entry: Entry | None = None
 
 
 def upscale(
@@ -143,7 +146,13 @@ def upscale(
         Path | None,
         typer.Option(metavar="FILE.json", help="Write the record of the run here, not into the picture."),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Take subfolders too, and repeat them in the output.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="Print what happens as JSON, one object a line (docs/events.md).")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
 ) -> int:
     """Make pictures larger."""
@@ -169,7 +178,7 @@ def upscale(
         record=None if record is None else options.output_file(record, option="--record"),
     )
 
-    sources = outputs.expand(inputs, output=output)
+    sources = outputs.find(inputs, output=output, recursive=recursive)
     if spread is not None and len(sources) > 1:
         raise UsageError(f"--spread writes one file for {len(sources)} inputs: name one input")
     size = outputs.Size(scale=4.0) if settings.size == outputs.Size() else settings.size
@@ -183,7 +192,7 @@ def upscale(
         raise UsageError(str(error)) from None
     settings.check(upscaler)
     messages = Messages(quiet=quiet)
-    return _upscale_all(upscaler, jobs, settings=settings, files=files, messages=messages)
+    return _upscale_all(upscaler, jobs, settings=settings, files=files, messages=messages, output=output, events=events)
 
 
 def _settings(
@@ -229,21 +238,58 @@ def _side(text: str | None, *, option: str) -> int | None:
 
 
 def _upscale_all(
-    upscaler: Upscaler, jobs: list[outputs.Job], *, settings: Settings, files: Files, messages: Messages
+    upscaler: Upscaler,
+    jobs: list[outputs.Job],
+    *,
+    settings: Settings,
+    files: Files,
+    messages: Messages,
+    output: str | None,
+    events: bool,
 ) -> int:
     """Do every job; a failed one is named and does not stop the rest."""
-    records: list[Record] = []
-    places = {id(job): f"{number}/{len(jobs)} " for number, job in enumerate(jobs, start=1)}
+    from mezzotint.cli.batch import Batch, Events, fingerprint
+    from mezzotint.images.atomic import shown
 
-    def work(job: outputs.Job) -> None:
-        description = (places[id(job)] if len(jobs) > 1 else "") + job.source.name
-        records.extend(
-            _upscale_one(upscaler, job, settings=settings, files=files, messages=messages, description=description)
+    earlier = [] if files.record is None else _records_in_file(files.record)
+    records: dict[Path, list[Record]] = {}
+    numbers = {job.source: f"{number}/{len(jobs)} " for number, job in enumerate(jobs, start=1)}
+
+    def work(job: outputs.Job, entry: Entry, messages: Messages) -> None:
+        records[job.source] = _upscale_one(
+            upscaler,
+            job,
+            settings=settings,
+            files=dataclasses.replace(files, entry=entry),
+            messages=messages,
+            description=(numbers[job.source] if len(jobs) > 1 else "") + shown(job.source.name),
         )
 
-    status = exits.do_all(jobs, work, source=lambda job: job.source, messages=messages)
-    if files.record is not None:
-        _write_records(files.record, records)
+    batch = Batch(
+        jobs,
+        messages,
+        Events(events),
+        overwrite=files.overwrite,
+        strip=files.strip,
+        in_picture=not files.strip and files.record is None,
+        earlier={fingerprint(record.request, record.saved): record for record in earlier},
+        settings={
+            "method": upscaler.name,
+            "output": output,
+            **dataclasses.asdict(settings),
+            **{key: getattr(files, key) for key in ("quality", "strip", "overwrite")},
+        },
+    )
+    status = exits.INTERRUPTED
+    try:
+        status = batch.run(work)
+    finally:
+        if files.record is not None:
+            made = [record for job in jobs for record in records.get(job.source, [])]
+            # What is not there yet may be there from an earlier run, and its record with it.
+            new = {fingerprint(record.request, record.saved) for record in made}
+            kept = [r for r in earlier if fingerprint(r.request, r.saved) not in new] if status != exits.DONE else []
+            status = _write_records(files.record, [*made, *kept], messages=messages) or status
     return status
 
 
@@ -284,6 +330,8 @@ def _upscale_one(
     ]
     for k in pending:
         made = dataclasses.replace(picture, pixels=result.images[k])
+        assert files.entry is not None
+        files.entry.expect(job.targets[k], records[k])
         _write_picture(made, job, number=k, record=records[k], scale=width / picture.width, files=files)
     if files.spread is not None:
         assert result.spread is not None
@@ -327,9 +375,13 @@ def _saved(target: Path, *, lossless: bool, files: Files) -> Saved:
 
 def _matching(request: Request, saved: Saved, *, target: Path, files: Files) -> Record | None:
     """Return the record of an existing target, if it was made by this very request and saved in this very way."""
-    if not target.exists():
+    assert files.entry is not None
+    if not os.path.exists(target):
         return None
-    known = _records_in_metadata(target) if files.record is None else _records_in_file(files.record)
+    found = files.entry.known(target, request=request, saved=saved)
+    if found is not None or not files.entry.in_picture:
+        return found
+    known = _records_in_metadata(target)
     return next((record for record in known if record.request == request and record.saved == saved), None)
 
 
@@ -356,13 +408,19 @@ def _records_in_file(path: Path) -> list[Record]:
         return []
 
 
-def _write_records(path: Path, records: list[Record]) -> None:
-    """Write one record as an object and several as a list."""
-    from mezzotint.images.atomic import write_bytes
+def _write_records(path: Path, records: list[Record], *, messages: Messages) -> int:
+    """Write one record as an object and several as a list, none not at all; return the exit status."""
+    from mezzotint.images.atomic import shown, write_bytes
 
+    if not records:
+        return exits.DONE
     content = [record.model_dump(mode="json") for record in records]
     text = json.dumps(content[0] if len(content) == 1 else content, indent=2) + "\n"
-    write_bytes(path, text.encode(), overwrite=True)
+
+    def write() -> None:
+        write_bytes(path, text.encode(), overwrite=True)
+
+    return exits.DONE if exits.attempt(write, name=shown(path), messages=messages) is None else exits.FAILED
 
 
 def _write_spread(path: Path, spread: np.ndarray, *, overwrite: bool) -> None:
