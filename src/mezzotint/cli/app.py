@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mezzotint.cli import exits
+from mezzotint.cli.cite import cite
 from mezzotint.cli.compare import compare
 from mezzotint.cli.data import app as data
 from mezzotint.cli.degrade import degrade
@@ -42,7 +43,7 @@ def options(
         raise typer.Exit(exits.DONE)
 
 
-for command in (upscale, methods, evaluate, compare, degrade, train, doctor):
+for command in (upscale, methods, evaluate, compare, degrade, train, cite, doctor):
     app.command()(command)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

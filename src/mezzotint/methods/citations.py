@@ -1,0 +1,581 @@
+"""What to cite: papers by key, which part of a run each stands for, and BibTeX of them.
+
+Importing this module imports neither PyTorch nor pydantic.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from mezzotint import __version__
+from mezzotint.errors import InputError, UsageError
+from mezzotint.methods.table import MethodCard, cards, find
+
+if TYPE_CHECKING:
+    from mezzotint.record import Record
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One work to cite, as its publisher names it; "" where a field does not apply or is not known.
+
+    `authors` are (family name, given names) in order; a group has no given names. `arxiv` is an identifier without
+    version. `pages` has one hyphen between first and last.
+    """
+
+    key: str
+    kind: Literal["article", "inproceedings", "misc"]
+    title: str
+    authors: tuple[tuple[str, str], ...]
+    year: int | None = None
+    journal: str = ""
+    booktitle: str = ""
+    volume: str = ""
+    number: str = ""
+    pages: str = ""
+    publisher: str = ""
+    version: str = ""
+    arxiv: str = ""
+    doi: str = ""
+
+
+@dataclass(frozen=True)
+class Citation:
+    """One work and the parts of a run or a method that it stands for ("bridge vp", "sampler ancestral")."""
+
+    entry: Entry
+    parts: tuple[str, ...]
+
+
+_ICLR = "International Conference on Learning Representations"
+_ICML = "International Conference on Machine Learning"
+_NEURIPS = "Advances in Neural Information Processing Systems"
+_CVPR = "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition"
+_CVPR_WORKSHOPS = "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops"
+_TPAMI = "IEEE Transactions on Pattern Analysis and Machine Intelligence"
+
+_ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        "moser2025survey",
+        "article",
+        "Diffusion Models, Image Super-Resolution, and Everything: A Survey",
+        (
+            ("Moser", "Brian B."),
+            ("Shanbhag", "Arundhati S."),
+            ("Raue", "Federico"),
+            ("Frolov", "Stanislav"),
+            ("Palacio", "Sebastian"),
+            ("Dengel", "Andreas"),
+        ),
+        2025,
+        journal="IEEE Transactions on Neural Networks and Learning Systems",
+        volume="36",
+        number="7",
+        pages="11793-11813",
+        arxiv="2401.00736",
+        doi="10.1109/TNNLS.2024.3476671",
+    ),
+    Entry(
+        "keys1981cubic",
+        "article",
+        "Cubic Convolution Interpolation for Digital Image Processing",
+        (("Keys", "Robert G."),),
+        1981,
+        journal="IEEE Transactions on Acoustics, Speech, and Signal Processing",
+        volume="29",
+        number="6",
+        pages="1153-1160",
+        doi="10.1109/TASSP.1981.1163711",
+    ),
+    Entry(
+        "duchon1979lanczos",
+        "article",
+        "Lanczos Filtering in One and Two Dimensions",
+        (("Duchon", "Claude E."),),
+        1979,
+        journal="Journal of Applied Meteorology",
+        volume="18",
+        number="8",
+        pages="1016-1022",
+        doi="10.1175/1520-0450(1979)018<1016:LFIOAT>2.0.CO;2",
+    ),
+    Entry(
+        "irani1991improving",
+        "article",
+        "Improving Resolution by Image Registration",
+        (("Irani", "Michal"), ("Peleg", "Shmuel")),
+        1991,
+        journal="CVGIP: Graphical Models and Image Processing",
+        volume="53",
+        number="3",
+        pages="231-239",
+    ),
+    Entry(
+        "wan2023span",
+        "misc",
+        "Swift Parameter-free Attention Network for Efficient Super-Resolution",
+        (
+            ("Wan", "Cheng"),
+            ("Yu", "Hongyuan"),
+            ("Li", "Zhiqi"),
+            ("Chen", "Yihang"),
+            ("Zou", "Yajun"),
+            ("Liu", "Yuqing"),
+            ("Yin", "Xuanwu"),
+            ("Zuo", "Kunlong"),
+        ),
+        2023,
+        arxiv="2311.12770",
+    ),
+    Entry(
+        "saharia2023sr3",
+        "article",
+        "Image Super-Resolution via Iterative Refinement",
+        (
+            ("Saharia", "Chitwan"),
+            ("Ho", "Jonathan"),
+            ("Chan", "William"),
+            ("Salimans", "Tim"),
+            ("Fleet", "David J."),
+            ("Norouzi", "Mohammad"),
+        ),
+        2023,
+        journal=_TPAMI,
+        volume="45",
+        number="4",
+        pages="4713-4726",
+        arxiv="2104.07636",
+        doi="10.1109/TPAMI.2022.3204461",
+    ),
+    Entry(
+        "ho2020denoising",
+        "inproceedings",
+        "Denoising Diffusion Probabilistic Models",
+        (("Ho", "Jonathan"), ("Jain", "Ajay"), ("Abbeel", "Pieter")),
+        2020,
+        booktitle=_NEURIPS,
+        volume="33",
+        pages="6840-6851",
+        arxiv="2006.11239",
+    ),
+    Entry(
+        "song2021denoising",
+        "inproceedings",
+        "Denoising Diffusion Implicit Models",
+        (("Song", "Jiaming"), ("Meng", "Chenlin"), ("Ermon", "Stefano")),
+        2021,
+        booktitle=_ICLR,
+        arxiv="2010.02502",
+    ),
+    Entry(
+        "song2021score",
+        "inproceedings",
+        "Score-Based Generative Modeling through Stochastic Differential Equations",
+        (
+            ("Song", "Yang"),
+            ("Sohl-Dickstein", "Jascha"),
+            ("Kingma", "Diederik P."),
+            ("Kumar", "Abhishek"),
+            ("Ermon", "Stefano"),
+            ("Poole", "Ben"),
+        ),
+        2021,
+        booktitle=_ICLR,
+        arxiv="2011.13456",
+    ),
+    Entry(
+        "nichol2021improved",
+        "inproceedings",
+        "Improved Denoising Diffusion Probabilistic Models",
+        (("Nichol", "Alexander Quinn"), ("Dhariwal", "Prafulla")),
+        2021,
+        booktitle=_ICML,
+        pages="8162-8171",
+        publisher="PMLR",
+        arxiv="2102.09672",
+    ),
+    Entry(
+        "salimans2022progressive",
+        "inproceedings",
+        "Progressive Distillation for Fast Sampling of Diffusion Models",
+        (("Salimans", "Tim"), ("Ho", "Jonathan")),
+        2022,
+        booktitle=_ICLR,
+        arxiv="2202.00512",
+    ),
+    Entry(
+        "hoogeboom2023simple",
+        "inproceedings",
+        "simple diffusion: End-to-end diffusion for high resolution images",
+        (("Hoogeboom", "Emiel"), ("Heek", "Jonathan"), ("Salimans", "Tim")),
+        2023,
+        booktitle=_ICML,
+        pages="13213-13232",
+        publisher="PMLR",
+        arxiv="2301.11093",
+    ),
+    Entry(
+        "ronneberger2015unet",
+        "inproceedings",
+        "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        (("Ronneberger", "Olaf"), ("Fischer", "Philipp"), ("Brox", "Thomas")),
+        2015,
+        booktitle="Medical Image Computing and Computer-Assisted Intervention (MICCAI)",
+        arxiv="1505.04597",
+    ),
+    Entry(
+        "whang2022deblurring",
+        "inproceedings",
+        "Deblurring via Stochastic Refinement",
+        (
+            ("Whang", "Jay"),
+            ("Delbracio", "Mauricio"),
+            ("Talebi", "Hossein"),
+            ("Saharia", "Chitwan"),
+            ("Dimakis", "Alexandros G."),
+            ("Milanfar", "Peyman"),
+        ),
+        2022,
+        booktitle=_CVPR,
+        pages="16293-16303",
+        arxiv="2112.02475",
+    ),
+    Entry(
+        "moser2024waving",
+        "inproceedings",
+        "Waving Goodbye to Low-Res: A Diffusion-Wavelet Approach for Image Super-Resolution",
+        (
+            ("Moser", "Brian B."),
+            ("Frolov", "Stanislav"),
+            ("Raue", "Federico"),
+            ("Palacio", "Sebastian"),
+            ("Dengel", "Andreas"),
+        ),
+        2024,
+        booktitle="International Joint Conference on Neural Networks (IJCNN)",
+        arxiv="2304.01994",
+        doi="10.1109/IJCNN60899.2024.10651227",
+    ),
+    Entry(
+        "yue2023resshift",
+        "inproceedings",
+        "ResShift: Efficient Diffusion Model for Image Super-resolution by Residual Shifting",
+        (("Yue", "Zongsheng"), ("Wang", "Jianyi"), ("Loy", "Chen Change")),
+        2023,
+        booktitle=_NEURIPS,
+        arxiv="2307.12348",
+    ),
+    Entry(
+        "liu2023i2sb",
+        "inproceedings",
+        "I2SB: Image-to-Image Schrödinger Bridge",
+        (
+            ("Liu", "Guan-Horng"),
+            ("Vahdat", "Arash"),
+            ("Huang", "De-An"),
+            ("Theodorou", "Evangelos A."),
+            ("Nie", "Weili"),
+            ("Anandkumar", "Anima"),
+        ),
+        2023,
+        booktitle=_ICML,
+        arxiv="2302.05872",
+    ),
+    Entry(
+        "wang2023ddnm",
+        "inproceedings",
+        "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model",
+        (("Wang", "Yinhuai"), ("Yu", "Jiwen"), ("Zhang", "Jian")),
+        2023,
+        booktitle=_ICLR,
+        arxiv="2212.00490",
+    ),
+    Entry(
+        "salmon2011parallel",
+        "inproceedings",
+        "Parallel Random Numbers: As Easy as 1, 2, 3",
+        (("Salmon", "John K."), ("Moraes", "Mark A."), ("Dror", "Ron O."), ("Shaw", "David E.")),
+        2011,
+        booktitle="Proceedings of 2011 International Conference for High Performance Computing, Networking, Storage "
+        "and Analysis",
+        pages="1-12",
+        doi="10.1145/2063384.2063405",
+    ),
+    Entry(
+        "box1958note",
+        "article",
+        "A Note on the Generation of Random Normal Deviates",
+        (("Box", "G. E. P."), ("Muller", "Mervin E.")),
+        1958,
+        journal="The Annals of Mathematical Statistics",
+        volume="29",
+        number="2",
+        pages="610-611",
+        doi="10.1214/aoms/1177706645",
+    ),
+    Entry(
+        "wang2004ssim",
+        "article",
+        "Image Quality Assessment: From Error Visibility to Structural Similarity",
+        (("Wang", "Zhou"), ("Bovik", "Alan C."), ("Sheikh", "Hamid R."), ("Simoncelli", "Eero P.")),
+        2004,
+        journal="IEEE Transactions on Image Processing",
+        volume="13",
+        number="4",
+        pages="600-612",
+        doi="10.1109/TIP.2003.819861",
+    ),
+    Entry(
+        "zhang2018lpips",
+        "inproceedings",
+        "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric",
+        (
+            ("Zhang", "Richard"),
+            ("Isola", "Phillip"),
+            ("Efros", "Alexei A."),
+            ("Shechtman", "Eli"),
+            ("Wang", "Oliver"),
+        ),
+        2018,
+        booktitle="Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition",
+        pages="586-595",
+        arxiv="1801.03924",
+    ),
+    Entry(
+        "lugmayr2021ntire",
+        "inproceedings",
+        "NTIRE 2021 Learning the Super-Resolution Space Challenge",
+        (("Lugmayr", "Andreas"), ("Danelljan", "Martin"), ("Timofte", "Radu")),
+        2021,
+        booktitle=_CVPR_WORKSHOPS,
+        pages="596-612",
+    ),
+)
+
+ENTRIES: Mapping[str, Entry] = {entry.key: entry for entry in _ENTRIES}
+"""Every work that may be cited, by its key."""
+
+SURVEY = "moser2025survey"
+
+OURS = "ours"
+"""Stands for a part that no paper introduced: our own, or too plain to have one."""
+
+METHODS: Mapping[str, tuple[str, ...]] = {
+    "nearest": (OURS,),
+    "bicubic": ("keys1981cubic",),
+    "lanczos": ("duchon1979lanczos",),
+    # It starts from the bicubic picture and projects the error back with the same kernel.
+    "back-projection": ("irani1991improving", "keys1981cubic"),
+    "span": ("wan2023span",),
+    "sr3": ("saharia2023sr3",),
+    "mezzotint-x4": ("whang2022deblurring", "moser2024waving"),
+}
+"""The papers of each method; `tests` hold that every name of the table is here."""
+
+AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("bridge", "vp"): ("ho2020denoising", "song2021score"),
+    ("bridge", "resshift"): ("yue2023resshift",),
+    ("bridge", "i2sb"): ("liu2023i2sb",),
+    ("domain", "pixel"): (OURS,),
+    ("domain", "subband"): ("moser2024waving",),
+    ("conditioning", "low-resolution"): ("saharia2023sr3",),
+    ("conditioning", "features"): (OURS,),
+    ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
+    ("network", "span"): ("wan2023span",),
+    ("network", "refiner"): (OURS,),
+    ("sampler", "ancestral"): ("ho2020denoising",),
+    ("sampler", "ddim"): ("song2021denoising",),
+}
+"""The papers of each value of an axis, by (axis, value)."""
+
+MEASURES: Mapping[str, tuple[str, ...]] = {
+    "psnr": (OURS,),
+    "ssim": ("wang2004ssim",),
+    "lpips": ("zhang2018lpips",),
+    "lpips_vgg": ("zhang2018lpips",),
+    "lr_psnr": ("lugmayr2021ntire",),
+    "lr_psnr_float": ("lugmayr2021ntire",),
+    "consistency": ("saharia2023sr3",),
+}
+"""The papers of each measure of quality."""
+
+# Choices of a method that are no axis of the table, by their name and what they are.
+_CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "mezzotint-x4": (
+        ("predictor span", "wan2023span"),
+        ("prediction v", "salimans2022progressive"),
+        ("learned variance", "nichol2021improved"),
+        ("schedule shifted-cosine", "hoogeboom2023simple"),
+    ),
+}
+# What is left of a refining method where nothing is refined, at realism 0.
+_MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {"mezzotint-x4": (("predictor span", "wan2023span"),)}
+_NOISE = (("noise Philox", "salmon2011parallel"), ("noise Box-Muller", "box1958note"))
+_CONSISTENT = (("consistency range-space", "wang2023ddnm"), ("consistency MATLAB bicubic", "keys1981cubic"))
+
+
+def of_method(name: str) -> tuple[Citation, ...]:
+    """Return what to cite for a method of the table, with the whole of its parts, the survey and this software.
+
+    Raises UsageError for an unknown name.
+    """
+    return _collected(_parts(find(name), realism=None), version=__version__)
+
+
+def of_records(records: Sequence[Record]) -> tuple[Citation, ...]:
+    """Return what to cite for results: exactly the parts that their requests used.
+
+    Raises InputError for a method that this version does not know.
+    """
+    used: list[tuple[str, str]] = []
+    for record in records:
+        request = record.request
+        used += _parts(_known(record.recipe or request.method), realism=request.realism)
+        used += _CONSISTENT if request.consistent else ()
+        used += [("size MATLAB bicubic", "keys1981cubic")] * any(
+            step.startswith("bicubic to ") for step in request.chain
+        )
+    versions = sorted({record.request.version for record in records})
+    return _collected(used, version=", ".join(versions))
+
+
+def of_evaluation(evaluation: Mapping[str, Any]) -> tuple[Citation, ...]:
+    """Return what to cite for figures, as `mezzotint evaluate --json` writes them: methods and measures.
+
+    Raises InputError for a method or measure that this version does not know, and for another table.
+    """
+    used: list[tuple[str, str]] = []
+    methods = evaluation.get("methods")
+    if not isinstance(methods, Mapping) or not methods:
+        raise InputError("this is no evaluation of mezzotint: it has no table of methods")
+    for label, figures in methods.items():
+        settings, mean = (
+            (figures.get(key) or {}) if isinstance(figures, Mapping) else {} for key in ("settings", "mean")
+        )
+        if not isinstance(settings, Mapping) or not isinstance(mean, Mapping):
+            raise InputError(f"this is no evaluation of mezzotint: the figures of {label} are no tables")
+        # A label is the name and the settings that were gone through: "mezzotint-x4 realism 0.5".
+        used += _parts(_known(str(label).partition(" ")[0]), realism=settings.get("realism"))
+        used += _CONSISTENT if settings.get("consistent") is True else ()
+        used += [(f"measure {name}", key) for name in mean for key in MEASURES.get(name, ())]
+    return _collected(used, version=__version__)
+
+
+def as_bibtex(citations: Iterable[Citation]) -> str:
+    """Return BibTeX entries, ASCII throughout, titles in their own capitals."""
+    return "\n\n".join(_bibtex(citation.entry) for citation in citations)
+
+
+def as_rows(citations: Iterable[Citation]) -> list[dict[str, Any]]:
+    """Return the fields of each entry that have a value, and the parts that it stands for, as JSON holds them."""
+    rows = []
+    for citation in citations:
+        row: dict[str, Any] = {}
+        for field in fields(Entry):
+            value = getattr(citation.entry, field.name)
+            if value not in ("", None):
+                row[field.name] = value
+        row["authors"] = [f"{given} {family}".strip() for family, given in citation.entry.authors]
+        rows.append({**row, "parts": list(citation.parts)})
+    return rows
+
+
+def _known(name: str) -> MethodCard:
+    try:
+        return find(name.partition("@")[0])
+    except UsageError:
+        names = ", ".join(card.name for card in cards())
+        raise InputError(
+            f"the method {name!r} is none of this version's ({names}), so its parts are not known: "
+            "name the method that it is, for example mezzotint cite sr3"
+        ) from None
+
+
+def _parts(card: MethodCard, *, realism: float | None) -> list[tuple[str, str]]:
+    """Return (part, key of its paper) for all that a method uses at a realism, None for the whole of it."""
+    if realism == 0 and card.name in _MEAN_ONLY:
+        return list(_MEAN_ONLY[card.name])
+    used = [(f"method {card.name}", key) for key in METHODS[card.name]]
+    for field in fields(card.axes):
+        value = getattr(card.axes, field.name)
+        if value != "none":
+            used += [(f"{field.name} {value}", key) for key in AXES[field.name, value]]
+    used += _CHOICES.get(card.name, ())
+    used += () if card.deterministic else _NOISE
+    return [(part, key) for part, key in used if key != OURS]
+
+
+def _collected(used: Iterable[tuple[str, str]], *, version: str) -> tuple[Citation, ...]:
+    """Return one citation a work in order of first use, after the survey and the software."""
+    parts: dict[str, list[str]] = {SURVEY: ["survey"]}
+    for part, key in used:
+        if key != OURS and part not in parts.setdefault(key, []):
+            parts[key].append(part)
+    works = [Citation(ENTRIES[key], tuple(names)) for key, names in parts.items()]
+    return (works[0], Citation(_software(version), ("software",)), *works[1:])
+
+
+def _software(version: str) -> Entry:
+    title = "Mezzotint: image super-resolution with diffusion models"
+    return Entry("mezzotint", "misc", title, (("The Mezzotint developers", ""),), version=version)
+
+
+def _bibtex(entry: Entry) -> str:
+    lines = [f"  author = {{{' and '.join(_author(*author) for author in entry.authors)}}}"]
+    # The inner braces keep a style from setting names and abbreviations in small letters.
+    lines.append(f"  title = {{{{{_escaped(entry.title)}}}}}")
+    for name in ("journal", "booktitle", "volume", "number", "publisher"):
+        value = getattr(entry, name)
+        if value:
+            lines.append(f"  {name} = {{{_escaped(value)}}}")
+    if entry.pages:
+        lines.append(f"  pages = {{{entry.pages.replace('-', '--')}}}")
+    if entry.year is not None:
+        lines.append(f"  year = {{{entry.year}}}")
+    if entry.version:
+        # Old styles know no version, but print a note.
+        lines += [f"  version = {{{_escaped(entry.version)}}}", f"  note = {{Version {_escaped(entry.version)}}}"]
+    if entry.arxiv:
+        lines += [f"  eprint = {{{entry.arxiv}}}", "  eprinttype = {arXiv}", "  archiveprefix = {arXiv}"]
+    if entry.doi:
+        # Taken as it stands by all that make a link of it.
+        lines.append(f"  doi = {{{entry.doi}}}")
+    return f"@{entry.kind}{{{entry.key},\n" + ",\n".join(lines) + "\n}"
+
+
+def _author(family: str, given: str) -> str:
+    return f"{_escaped(family)}, {_escaped(given)}" if given else f"{{{_escaped(family)}}}"
+
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\textbraceleft{}", "}": r"\textbraceright{}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "ß": r"{\ss}",
+    "ø": r"{\o}", "Ø": r"{\O}", "ł": r"{\l}", "Ł": r"{\L}", "æ": r"{\ae}", "Æ": r"{\AE}", "ı": r"{\i}", "–": "--",
+    "—": "---", "’": "'", "“": "``", "”": "''",
+}  # fmt: skip
+_ACCENTS = {
+    "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": ".",
+    "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c", "\u0328": "k",
+}  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    """Return the text as TeX sets it: ASCII, every brace in a pair, as BibTeX counts them.
+
+    Raises ValueError for a letter that is not known here.
+    """
+    return "".join(_escaped_letter(letter) for letter in unicodedata.normalize("NFC", text))
+
+
+def _escaped_letter(letter: str) -> str:
+    if letter in _SPECIAL:
+        return _SPECIAL[letter]
+    if letter.isascii():
+        return letter
+    base, *marks = unicodedata.normalize("NFD", letter)
+    if len(marks) != 1 or marks[0] not in _ACCENTS or not base.isascii():
+        raise ValueError(f"{letter!r} has no spelling in TeX here")
+    return f"{{\\{_ACCENTS[marks[0]]}{{{base}}}}}"
