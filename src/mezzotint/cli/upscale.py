@@ -252,17 +252,17 @@ def _upscale_all(
     from mezzotint.images.atomic import shown
 
     earlier = [] if files.record is None else _records_in_file(files.record)
-    records: dict[Path, list[Record]] = {}
-    numbers = {job.source: f"{number}/{len(jobs)} " for number, job in enumerate(jobs, start=1)}
+    records: dict[int, list[Record]] = {}
+    numbers = {id(job): f"{number}/{len(jobs)} " for number, job in enumerate(jobs, start=1)}
 
     def work(job: outputs.Job, entry: Entry, messages: Messages) -> None:
-        records[job.source] = _upscale_one(
+        records[id(job)] = _upscale_one(
             upscaler,
             job,
             settings=settings,
             files=dataclasses.replace(files, entry=entry),
             messages=messages,
-            description=(numbers[job.source] if len(jobs) > 1 else "") + shown(job.source.name),
+            description=(numbers[id(job)] if len(jobs) > 1 else "") + shown(job.source.name),
         )
 
     batch = Batch(
@@ -285,7 +285,7 @@ def _upscale_all(
         status = batch.run(work)
     finally:
         if files.record is not None:
-            made = [record for job in jobs for record in records.get(job.source, [])]
+            made = [record for job in jobs for record in records.get(id(job), [])]
             # What is not there yet may be there from an earlier run, and its record with it.
             new = {fingerprint(record.request, record.saved) for record in made}
             kept = [r for r in earlier if fingerprint(r.request, r.saved) not in new] if status != exits.DONE else []
