@@ -28,7 +28,6 @@ from mezzotint.record import (
     differences,
     from_json,
     libraries,
-    pass_sizes,
     same_request,
     source_of,
     to_json,
@@ -88,6 +87,9 @@ def test_equal_records_are_equal_text() -> None:
     backwards = dict(reversed(forwards.items()))
     assert list(forwards) != list(backwards)
     assert to_json(_full(timings=forwards)) == to_json(_full(timings=backwards))
+    copied = _full().model_copy(update={"timings": backwards})
+    assert to_json(copied) == to_json(_full(timings=forwards))
+    assert json.dumps(copied.model_dump(mode="json")) == json.dumps(_full(timings=forwards).model_dump(mode="json"))
 
 
 @given(
@@ -212,18 +214,12 @@ def test_every_field_of_a_request_is_compared() -> None:
     changes = dict(
         version="9", method="x", weights="x", picture="f" * 16, input_size=(9, 9), channels=1, output_size=(9, 9),
         chain=("x",), seed=9, steps=9, realism=0.9, consistent=True, colour="x",
+        coding="x",
     )  # fmt: skip
     assert set(changes) == set(Request.model_fields)
     for name, value in changes.items():
         (line,) = differences(_request(), _request(**{name: value}))
         assert line.startswith(name.replace("_", " ") + " ") and " against " in line
-
-
-def test_sizes_of_passes() -> None:
-    request = _request(chain=("m", "m", "bicubic to 20x30"), output_size=(20, 30))
-    assert pass_sizes(request, scale=4) == ((8, 12), (32, 48), (20, 30))
-    assert pass_sizes(_request(), scale=4) == ((8, 12),)
-    assert pass_sizes(_request(output_size=(5, 7)), scale=None) == ((5, 7),)
 
 
 def test_nothing_names_a_folder_a_user_or_a_computer(tmp_path: Path) -> None:
@@ -235,6 +231,8 @@ def test_nothing_names_a_folder_a_user_or_a_computer(tmp_path: Path) -> None:
     assert record.source_sha256 == "277089d91c0bdf4f2e6862ba7e4a07605119431f5d13f726dd352b06f1b206a9"
     assert _full(source=r"C:\Users\ann\photo.png").source == "photo.png"
     assert _full(source="/home/ann/").source == ""
+    copied = _full().model_copy(update={"source": str(folder / "photo.png"), "output": folder / "b.png"})
+    assert from_json(to_json(copied)) == _full(source="photo.png", output="b.png")
     text = to_json(record)
     assert "of-somebody" not in text and str(tmp_path) not in text
     words = set(re.findall(r"[\w.-]+", text))

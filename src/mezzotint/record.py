@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from mezzotint import __version__
 from mezzotint.errors import InputError
@@ -37,7 +37,7 @@ class Request(_Strict):
 
     Sizes are (height, width) in pixels; `weights` is the digest of the tensors, a SHA-256, "" for a method without;
     `chain` lists the passes ("mezzotint-x4", "bicubic to 300x400"); `picture` is the number of the input picture, 16
-    hexadecimal digits.
+    hexadecimal digits; `coding` is what its samples stand for ("uint8 rgb", "float32 grey alpha linear").
     """
 
     version: str
@@ -53,6 +53,7 @@ class Request(_Strict):
     realism: float | None = Field(default=None, ge=0, le=1)
     consistent: bool = False
     colour: str = "none"
+    coding: str = ""
 
 
 class Consistency(_Strict):
@@ -128,7 +129,7 @@ class Record(_Strict):
     machine: what it ran on.
     deadline, plan: the deadline if one was given; what was planned before the run, by name.
 
-    Names of files lose their folders here, whoever fills them in.
+    Names of files lose their folders when they are read and written, whoever fills them in.
     """
 
     format: int = FORMAT
@@ -153,16 +154,16 @@ class Record(_Strict):
 
     @field_validator("source", "output", mode="before")
     @classmethod
-    def _without_folder(cls, name: Any) -> Any:
-        if not isinstance(name, str | os.PathLike):
-            return name
-        # A name that is no text keeps what can be read of it.
-        text = os.fsencode(name).decode("utf-8", "replace")
-        return re.split(r"[/\\]", text)[-1]
+    def _read_name(cls, name: Any) -> Any:
+        return _without_folder(name) if isinstance(name, str | os.PathLike) else name
 
-    @field_validator("libraries", "timings", "plan")
-    @classmethod
-    def _in_order(cls, table: dict[str, Any]) -> dict[str, Any]:
+    # Again when written: `model_copy` checks nothing.
+    @field_serializer("source", "output")
+    def _written_name(self, name: str) -> str:
+        return _without_folder(name)
+
+    @field_serializer("libraries", "timings", "plan")
+    def _in_order(self, table: dict[str, Any]) -> dict[str, Any]:
         """Equal records are equal text, in whatever order they were filled."""
         return {key: table[key] for key in sorted(table)}
 
@@ -218,18 +219,6 @@ def differences(first: Request, second: Request) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def pass_sizes(request: Request, *, scale: int | None) -> tuple[tuple[int, int], ...]:
-    """Return the size (height, width) that each pass of a request reaches; `scale` is that of the model, None for one
-    that makes any size at once.
-    """
-    height, width = request.input_size
-    sizes = []
-    for index in range(1, len(request.chain) + 1):
-        last = index == len(request.chain)
-        sizes.append(request.output_size if last or scale is None else (height * scale**index, width * scale**index))
-    return tuple(sizes)
-
-
 @lru_cache(maxsize=1)
 def _libraries() -> Mapping[str, str]:
     import numpy
@@ -257,6 +246,11 @@ def source_of(path: str | os.PathLike[str]) -> dict[str, str]:
         return {"source": Path(path).name, "source_sha256": sha256(Path(path))}
     except OSError as error:
         raise InputError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}: check the name") from error
+
+
+def _without_folder(name: str | os.PathLike[str]) -> str:
+    # A name that is no text keeps what can be read of it.
+    return re.split(r"[/\\]", os.fsencode(name).decode("utf-8", "replace"))[-1]
 
 
 def _parsed(text: str) -> Any:
