@@ -52,10 +52,16 @@ class Events:
 
 @dataclass(frozen=True)
 class Reporting(Messages):
-    """Messages about one input whose progress is an event too."""
+    """Messages about one input, one line each whatever it is called; its progress is an event too."""
 
     events: Events = field(default_factory=Events)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        super().say(shown(text))
+
+    def warn(self, text: str) -> None:
+        super().warn(shown(text))
 
     @contextmanager
     def progress(self, description: str) -> Iterator[Callable[[int, int], None]]:

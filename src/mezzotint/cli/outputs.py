@@ -84,6 +84,7 @@ def _pictures(folder: Path, *, leave_out: Path | None, recursive: bool) -> list[
     from mezzotint.images import WRITABLE
 
     found: list[Source] = []
+    results: set[Path] = set()
     subfolders = False
     waiting = [folder]
     while waiting:
@@ -91,7 +92,8 @@ def _pictures(folder: Path, *, leave_out: Path | None, recursive: bool) -> list[
         try:
             with os.scandir(place) as listed:
                 paths = [place / entry.name for entry in listed if not entry.name.startswith(".")]
-            results = frozenset() if place == folder else State(place).results()
+            if place != folder:
+                results |= State(place).results()
         except OSError as error:
             problem = InputError(
                 f"the folder {_shown(place)} cannot be read: {(error.strerror or 'unknown error').lower()}: change its "
