@@ -14,6 +14,7 @@ from mezzotint.cli.degrade import degrade
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.methods import methods
+from mezzotint.cli.replay import replay
 from mezzotint.cli.train import train
 from mezzotint.cli.upscale import upscale
 from mezzotint.cli.weights import app as weights
@@ -43,7 +44,7 @@ def options(
         raise typer.Exit(exits.DONE)
 
 
-for command in (upscale, methods, evaluate, compare, degrade, train, cite, doctor):
+for command in (upscale, methods, evaluate, compare, degrade, train, replay, cite, doctor):
     app.command()(command)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
