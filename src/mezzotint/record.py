@@ -276,7 +276,9 @@ def _record(content: Any, *, place: str = "") -> Record:
                 f"this is no record of this version of mezzotint: {place}the field {where!r} is unknown to "
                 f"{__version__}, the record is by {_version(content)}: use that version, or remove the field"
             ) from None
-        raise InputError(f"this is no record of mezzotint: {place}{where}: {first['msg']}") from None
+        raise InputError(
+            f"this is no record of mezzotint: {place}{where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def _migrated(content: dict[str, Any], *, place: str) -> dict[str, Any]:

@@ -350,9 +350,9 @@ def test_impossible_records_are_one_line(command: Command, photo: Path) -> None:
     for change, named in (
         ({"method": "bicubik"}, "'bicubik' cannot be loaded"),
         ({"realism": 0.5}, "has no realism"),
-        ({"output_size": (80, 300)}, "300x80 is no enlargement of 24x20"),
-        ({"output_size": (10, 12)}, "12x10 is no enlargement"),
-        ({"output_size": (40, 48)}, "has 96x80 pixels, its record says 48x40"),
+        ({"output_size": (80, 300), "sizes": ()}, "300x80 is no enlargement of 24x20"),
+        ({"output_size": (10, 12), "sizes": ()}, "12x10 is no enlargement"),
+        ({"output_size": (40, 48), "sizes": ()}, "has 96x80 pixels, its record says 48x40"),
         ({"colour": "sepia"}, "sepia"),
     ):
         before = result.read_bytes()

@@ -202,13 +202,16 @@ def _replay(
     upscaler = _loaded(request, weights=weights, device=device or _recorded_device(record))
     arguments = _arguments(record)
     try:
-        now = upscaler.request(source, **arguments)
+        picture = images.read(source)
+        # A path says more than samples do, such as CMYK; pictures without `rows` have no more to say.
+        subject = source if hasattr(picture, "rows") else picture.pixels
+        now = upscaler.request(subject, **arguments)
         warnings = _warnings(request, now, result=result)
         for warning in warnings:
             messages.warn(f"mezzotint: warning: {one_line(warning)}")
         began = time.perf_counter()
         with messages.progress(source.name) as progress:
-            made = upscaler(source, **arguments, progress=progress).image
+            made = upscaler(subject, **arguments, progress=progress).image
         seconds = time.perf_counter() - began
     except UsageError as error:
         raise InputError(f"{result}: the record asks for what this version cannot do: {one_line(error)}") from error
@@ -222,7 +225,7 @@ def _replay(
         "version": {"recorded": request.version, "here": __version__},
         "weights": request.weights,
         "seconds": round(seconds, 3),
-        **_compared(record, before=before, source=images.read(source), made=made, result=result),
+        **_compared(record, before=before, source=picture, made=made, result=result),
         "environment": _environment(record, here=here, libraries=libraries()),
         "warnings": warnings,
     }
@@ -383,7 +386,7 @@ def _compared(record: Record, *, before: Picture, source: Picture, made: np.ndar
     if saved is None:
         raise InputError(f"the record of {result} does not say how it was written: only a lossless file can be judged")
     coded = images.encode(
-        images.strip(dataclasses.replace(source, pixels=made)),
+        images.strip(dataclasses.replace(source, **{"rows" if hasattr(source, "rows") else "pixels": made})),
         fmt=saved.format,
         quality=saved.quality or 95,
         lossless=saved.quality is None,
@@ -411,7 +414,8 @@ def _verdict(difference: Difference, tolerance: Tolerance, *, lossless: bool) ->
 
 
 def _samples(picture: Picture) -> np.ndarray:
-    return picture.pixels
+    """Return all samples h w n, alpha included."""
+    return getattr(picture, "rows", picture.pixels)[0 : picture.height]
 
 
 def _span(record: Record) -> float:
