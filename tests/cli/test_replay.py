@@ -12,9 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from mezzotint import images
-from mezzotint.cli.replay import EIGHT_BITS, Difference, scale_between
+from mezzotint.cli.replay import EIGHT_BITS, FINE, Difference, range_of, scale_between
 from mezzotint.errors import InputError
 from mezzotint.record import Record, Request, from_json, to_json
 from mezzotint.upscaler import target_size
@@ -413,3 +414,51 @@ def test_tolerances_are_in_samples() -> None:
     assert EIGHT_BITS.holds(Difference(samples=10_000, differing=1, largest=1, psnr=90))
     assert not EIGHT_BITS.holds(Difference(samples=9_999, differing=1, largest=1, psnr=90))
     assert not EIGHT_BITS.holds(Difference(samples=10_000, differing=1, largest=2, psnr=90))
+
+
+@pytest.mark.parametrize("kind, span", [("uint8", 1.0), ("uint16", 1.0), ("float32", 1.0), ("float32", 200.0)])
+def test_differences_have_one_scale_for_every_depth(kind: str, span: float) -> None:
+    peak = {"uint8": 255, "uint16": 65535}.get(kind, span)
+    generator = np.random.default_rng(0)
+    old = (generator.random((8, 9, 3)) * peak * 0.9).astype(kind)
+    new = old.copy()
+    assert Difference.between(old, new, span=span).describe() == "equal in all 216 samples"
+    new[2, 3, 1] += np.asarray(peak / 51).astype(kind)
+    found = Difference.between(old, new, span=span)
+    assert (found.samples, found.differing) == (216, 1)
+    assert found.largest == pytest.approx(5, rel=1e-4)
+    wanted = peak_signal_noise_ratio(old.astype(float), new.astype(float), data_range=peak)
+    assert found.psnr == pytest.approx(wanted, abs=1e-3)
+
+
+def test_fine_samples_may_all_differ_by_little() -> None:
+    old = np.full((4, 4, 3), 30_000, np.uint16)
+    assert FINE.holds(Difference.between(old, old + np.uint16(6)))
+    assert not FINE.holds(Difference.between(old, old + np.uint16(7)))
+
+
+@pytest.mark.parametrize(
+    "coding, wanted",
+    [
+        ("", None),
+        ("uint8 rgb", None),
+        ("float32 grey alpha 0..255", (0.0, 255.0)),
+        ("float32 rgb linear -0.5..1e+03", (-0.5, 1000.0)),
+    ],
+)
+def test_the_range_of_a_float_picture_is_recorded(coding: str, wanted: tuple[float, float] | None) -> None:
+    request = Request(
+        version="0.1.0", method="bicubic", weights="", picture="0" * 16, input_size=(2, 3), channels=3,
+        output_size=(8, 12), chain=("bicubic",), seed=0, coding=coding,
+    )  # fmt: skip
+    assert range_of(request) == wanted
+    with pytest.raises(InputError, match="names no range"):
+        range_of(request.model_copy(update={"coding": "float32 rgb a..b"}))
+
+
+def test_records_of_results_name_no_folder(command: Command, photo: Path, tmp_path: Path) -> None:
+    result = _upscaled(command, photo, "a.png", "--method", "bicubic")
+    record = tmp_path / "run.json"
+    _upscaled(command, photo, "b.png", "--method", "bicubic", "--record", record)
+    for text in (images.read_record(result) or "", record.read_text()):
+        assert "bicubic" in text and str(photo.parent) not in text and photo.parent.name not in text

@@ -61,6 +61,21 @@ class Difference:
     largest: float
     psnr: float
 
+    @classmethod
+    def between(cls, old: np.ndarray, new: np.ndarray, *, span: float = 1.0) -> Difference:
+        """Compare samples of one shape and type; `span`: how far white is from black in float samples."""
+        import numpy as np
+
+        peak = float(np.iinfo(old.dtype).max) if np.issubdtype(old.dtype, np.integer) else span
+        error = np.abs(old.astype(np.float64) - new.astype(np.float64)) * (255 / peak)
+        mean = float(np.square(error).mean())
+        return cls(
+            samples=old.size,
+            differing=int(np.count_nonzero(old != new)),
+            largest=round(float(error.max()), 6),
+            psnr=round(10 * math.log10(255**2 / mean), 4) if mean > 0 else math.inf,
+        )
+
     def describe(self) -> str:
         if not self.differing:
             return f"equal in all {self.samples} samples"
@@ -325,11 +340,11 @@ def _arguments(record: Record) -> dict[str, Any]:
         # A record does not tell the whole picture that was asked for from the one that needed no tiles.
         "tile": record.tile or "auto",
     }
-    bounds = _range(request)
+    bounds = range_of(request)
     return arguments if bounds is None else {**arguments, "range": bounds}
 
 
-def _range(request: Request) -> tuple[float, float] | None:
+def range_of(request: Request) -> tuple[float, float] | None:
     """Return the values of a float picture that stood for black and white, None where they were 0 and 1."""
     match = re.search(r"(\S+)\.\.(\S+)", request.coding)
     try:
@@ -380,7 +395,7 @@ def _compared(record: Record, *, before: Picture, source: Picture, made: np.ndar
         )
     lossless = before.lossless if saved is None else saved.quality is None
     if lossless and old.shape == made.shape and old.dtype == made.dtype:
-        difference = _difference(old, made, span=_span(record))
+        difference = Difference.between(old, made, span=_span(record))
         tolerance = EIGHT_BITS if old.dtype.itemsize == 1 else FINE
         return _verdict(difference, tolerance, lossless=True)
     if saved is None:
@@ -396,9 +411,9 @@ def _compared(record: Record, *, before: Picture, source: Picture, made: np.ndar
     if new.shape != old.shape:
         raise InputError(f"{result} has {old.shape[2]} channels, made again it has {new.shape[2]}: it was changed")
     span = _span(record)
-    found = _verdict(_difference(old, new, span=span), EIGHT_BITS if lossless else LOSSY, lossless=lossless)
+    found = _verdict(Difference.between(old, new, span=span), EIGHT_BITS if lossless else LOSSY, lossless=lossless)
     if made.shape == old.shape and made.dtype == old.dtype:
-        found["to_uncoded"] = _difference(old, made, span=span).as_row()
+        found["to_uncoded"] = Difference.between(old, made, span=span).as_row()
     return found
 
 
@@ -420,23 +435,8 @@ def _samples(picture: Picture) -> np.ndarray:
 
 def _span(record: Record) -> float:
     """Return the distance from black to white of float samples."""
-    low, high = _range(record.request) or (0.0, 1.0)
+    low, high = range_of(record.request) or (0.0, 1.0)
     return high - low
-
-
-def _difference(old: np.ndarray, new: np.ndarray, *, span: float) -> Difference:
-    """Compare samples h w n of one shape and type."""
-    import numpy as np
-
-    peak = float(np.iinfo(old.dtype).max) if np.issubdtype(old.dtype, np.integer) else span
-    error = np.abs(old.astype(np.float64) - new.astype(np.float64)) * (255 / peak)
-    mean = float(np.square(error).mean())
-    return Difference(
-        samples=old.size,
-        differing=int(np.count_nonzero(old != new)),
-        largest=round(float(error.max()), 6),
-        psnr=round(10 * math.log10(255**2 / mean), 4) if mean > 0 else math.inf,
-    )
 
 
 def _environment(record: Record, *, here: Any, libraries: dict[str, str]) -> list[str]:
