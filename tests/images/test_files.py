@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
+from mezzotint import images as files
 from mezzotint.errors import InputError
-from mezzotint.images import files
-from mezzotint.images.files import Picture
+from mezzotint.images import Picture
+from mezzotint.images.atomic import shown
+from mezzotint.images.libvips import libvips
 
 RNG = np.random.default_rng(7)
 
@@ -120,12 +123,12 @@ def png_with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
     return data[:33] + chunk + data[33:]
 
 
-def refusal(path: Path | str, *, max_pixels: int = files.MAX_PIXELS) -> str:
+def refusal(path: Path | str, *, max_pixels: int = files.MAX_PIXELS, read: Callable[..., Picture] = files.read) -> str:
     with pytest.raises(InputError) as caught:
-        files.read(path, max_pixels=max_pixels)
+        read(path, max_pixels=max_pixels)
     message = str(caught.value)
     assert "\n" not in message
-    assert files.shown(path) in message
+    assert shown(path) in message
     assert ":" in message.replace(str(path), ""), f"no way out in {message!r}"
     return message
 
@@ -141,7 +144,7 @@ def test_a_png_is_read_bit_for_bit(tmp_path: Path, channels: int, size: tuple[in
     picture = files.read(put(tmp_path, "a.png", encoded(image, "PNG")))
     assert np.array_equal(picture.pixels, pixels)
     assert (picture.height, picture.width, picture.channels) == pixels.shape
-    assert (picture.format, picture.depth, picture.lossless, picture.notes) == ("png", 8, True, ())
+    assert (picture.format, picture.bits, picture.lossless, picture.notes) == ("png", 8, True, ())
     assert picture.pixels.flags.writeable and picture.pixels.flags.c_contiguous
     assert picture.icc is picture.exif is picture.xmp is picture.resolution is None
 
@@ -195,17 +198,24 @@ def test_palettes_and_short_grey_are_expanded_and_noted(tmp_path: Path) -> None:
         assert picture.notes == (f"{bits}-bit grey expanded to 8 bits",)
 
 
-def test_opaque_alpha_goes_with_a_note_and_transparency_is_refused(tmp_path: Path) -> None:
+def test_measurements_take_opaque_8_bit_grey_and_rgb_only(tmp_path: Path) -> None:
     for mode in ("RGBA", "LA"):
         image = Image.fromarray(smooth()).convert(mode)
-        picture = files.read(put(tmp_path, "a.png", encoded(image, "PNG")))
+        path = put(tmp_path, "a.png", encoded(image, "PNG"))
+        picture = files.read_plain(path)
         assert np.array_equal(picture.pixels, decoded(encoded(image.convert(mode[:-1]), "PNG")))
-        assert picture.notes == ("alpha channel dropped: it is opaque everywhere",)
+        assert picture.notes == ("alpha channel dropped: it is opaque everywhere",) and not picture.alpha
+        assert files.read(path).alpha and files.read(path).notes == ()
         image.putpixel((3, 3), (*image.getpixel((3, 3))[:-1], 254))  # type: ignore[index]
-        assert "transparent" in refusal(put(tmp_path, "b.png", encoded(image, "PNG")))
+        assert "transparent" in refusal(put(tmp_path, "b.png", encoded(image, "PNG")), read=files.read_plain)
     image = Image.fromarray(smooth()).convert("RGBA")
     image.putalpha(100)
-    assert "transparent" in refusal(put(tmp_path, "c.webp", encoded(image, "WEBP", lossless=True)))
+    path = put(tmp_path, "c.webp", encoded(image, "WEBP", lossless=True))
+    assert "transparent" in refusal(path, read=files.read_plain)
+    deep = Image.fromarray(RNG.integers(0, 65536, (5, 6), dtype=np.uint16))
+    assert "16 bits" in refusal(put(tmp_path, "deep.png", encoded(deep, "PNG")), read=files.read_plain)
+    cmyk = Image.fromarray(smooth()).convert("CMYK")
+    assert "CMYK" in refusal(put(tmp_path, "cmyk.jpg", encoded(cmyk, "JPEG")), read=files.read_plain)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -316,11 +326,9 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     ("data", "what"),
     [
         (encoded(smooth(), "GIF"), "a GIF"),
-        (encoded(smooth(), "TIFF"), "a TIFF"),
         (encoded(smooth(), "BMP"), "a BMP"),
-        (encoded(smooth(), "PPM"), "a PPM"),
+        (b"P7\nWIDTH 1\n", "a PAM"),
         (b"%PDF-1.7\n", "a PDF"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "an AVIF"),
         (b"\0\0\0\x1cftypheic\0\0\0\0", "an HEIC"),
         (b"\0\0\0\x18ftypmp42", "a video"),
         (b"\xff\x0a\xfa\x1f", "a JPEG XL"),
@@ -334,14 +342,10 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 def test_other_files_are_named_for_what_they_are(tmp_path: Path, data: bytes, what: str) -> None:
     message = refusal(put(tmp_path, "a.png", data))
     assert what in message
-    assert "PNG, JPEG and WebP are read" in message
+    assert "PNG, JPEG, TIFF, WebP, AVIF, PPM and PFM are read" in message
 
 
 def test_other_kinds_of_png_jpeg_and_webp_are_refused(tmp_path: Path) -> None:
-    deep = Image.fromarray(RNG.integers(0, 65536, (5, 6), dtype=np.uint16))
-    assert "16 bits" in refusal(put(tmp_path, "deep.png", encoded(deep, "PNG")))
-    cmyk = Image.fromarray(smooth()).convert("CMYK")
-    assert "CMYK" in refusal(put(tmp_path, "cmyk.jpg", encoded(cmyk, "JPEG")))
     frames = [Image.fromarray(RNG.integers(0, 256, (9, 9, 3), dtype=np.uint8)) for _ in range(3)]
     for form in ("PNG", "WEBP"):
         data = encoded(frames[0], form, save_all=True, append_images=frames[1:])
@@ -468,14 +472,15 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 
 FORKED = """
 import os, sys, time
-from mezzotint.images import files
+from mezzotint import images as files
+from mezzotint.errors import InputError
 if sys.argv[2] == "before":
     files.read(sys.argv[1])
 child = os.fork()
 if child == 0:
     try:
         print(files.read(sys.argv[1]).pixels.shape, flush=True)
-    except files.InputError as error:
+    except InputError as error:
         print(error, flush=True)
     os._exit(0)
 for _ in range(200):
@@ -501,7 +506,7 @@ def test_a_forked_process_is_told_instead_of_hanging(tmp_path: Path) -> None:
 
 
 def test_loaders_for_untrusted_files_are_blocked() -> None:
-    pyvips = files.libvips()
+    pyvips = libvips()
     drawing = b"<svg xmlns='http://www.w3.org/2000/svg' width='4' height='4'/>"
     with pytest.raises(pyvips.Error, match="blocked"):
         pyvips.Image.svgload_buffer(drawing)
@@ -571,7 +576,7 @@ def test_profile_metadata_and_resolution_are_carried_over(tmp_path: Path, form: 
         options["xmp"] = packet
     source = files.read(put(tmp_path, "in", encoded(smooth(), form, lossless=True, **options)))
     assert source.icc == srgb_profile() and source.xmp == packet
-    large = dataclasses.replace(source, pixels=source.pixels.repeat(4, 0).repeat(4, 1))
+    large = dataclasses.replace(source, rows=source.pixels.repeat(4, 0).repeat(4, 1))
     files.write(large, tmp_path / name, scale=4, record='{"seed": 0}')
     with Image.open(tmp_path / name) as image:
         assert image.info["icc_profile"] == srgb_profile()
@@ -627,7 +632,7 @@ def test_two_pictures_differ_by_each_part() -> None:
     picture = Picture(smooth(), icc=b"p", resolution=(72.0, 72.0), exif=b"e", xmp=b"x", chunks=((b"tEXt", b"a\0b"),))
     assert picture.is_same(dataclasses.replace(picture, format="webp", notes=("anything",)))
     for change in (
-        {"pixels": smooth() + 1},
+        {"rows": smooth() + 1},
         {"icc": None},
         {"exif": b"f"},
         {"xmp": None},
@@ -884,8 +889,8 @@ def test_pixels_must_be_what_a_picture_holds() -> None:
     ):
         with pytest.raises(InputError, match="picture"):
             Picture(pixels)
-    with pytest.raises(InputError, match="'tiff'"):
-        Picture(smooth(), format="tiff")
+    with pytest.raises(InputError, match="'gif'"):
+        Picture(smooth(), format="gif")
     with pytest.raises(InputError, match="quality 0"):
         files.encode(Picture(smooth()), fmt="jpeg", quality=0)
     with pytest.raises(InputError, match="'gif'"):

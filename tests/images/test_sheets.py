@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mezzotint import images as files
 from mezzotint.errors import InputError
-from mezzotint.images import files, sheets
+from mezzotint.images import sheets
 
 RNG = np.random.default_rng(5)
 

@@ -42,7 +42,7 @@ def compare(
 
     rules = protocols.find(protocol)
     try:
-        true, judged = images.read(reference), images.read(candidate)
+        true, judged = images.read_plain(reference), images.read_plain(candidate)
         if true.pixels.shape[:2] != judged.pixels.shape[:2]:
             raise InputError(
                 f"{candidate} has {judged.width}x{judged.height} pixels, {reference} has {true.width}x{true.height}: "

@@ -66,7 +66,7 @@ def _degrade_one(job: outputs.Job, *, settings: dict[str, Any], overwrite: bool,
 
     target = job.targets[0]
     images.check_output(target, inputs=[job.source], overwrite=overwrite)
-    picture = images.read(job.source)
+    picture = images.read_plain(job.source)
     y = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
     x, record = degrade(y, **settings, pictures=(picture_id(picture.pixels),))
     pixels = x[0].permute(1, 2, 0).contiguous().numpy()

@@ -112,10 +112,10 @@ def _picture() -> str:
         images.write(images.Picture(pixels), small)
         upscaler = load("auto")
         started = time.monotonic()
-        result = upscaler(images.read(small).pixels, scale=4, seed=0)
+        result = upscaler(images.read_plain(small).pixels, scale=4, seed=0)
         seconds = time.monotonic() - started
         images.write(images.Picture(result.image), large)
-        if images.read(large).pixels.shape != (256, 256, 3):
+        if images.read_plain(large).pixels.shape != (256, 256, 3):
             raise RuntimeError("the result has the wrong size")
         if not np.array_equal(upscaler(pixels, scale=4, seed=0).image, result.image):
             raise RuntimeError("the same seed gave two different pictures")

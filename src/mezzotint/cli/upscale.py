@@ -329,7 +329,7 @@ def _upscale_one(
         for k, record in enumerate(result.records)
     ]
     for k in pending:
-        made = dataclasses.replace(picture, pixels=result.images[k])
+        made = dataclasses.replace(picture, rows=result.images[k])
         assert files.entry is not None
         files.entry.expect(job.targets[k], records[k])
         _write_picture(made, job, number=k, record=records[k], scale=width / picture.width, files=files)

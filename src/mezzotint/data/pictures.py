@@ -24,7 +24,7 @@ import numpy as np
 from mezzotint.data.packages import Package, default_cache, file_sha256, obtain, read_files
 from mezzotint.data.shrink import shrink
 from mezzotint.errors import InputError
-from mezzotint.images import Picture, decode, encode
+from mezzotint.images import Picture, decode, encode, plain
 from mezzotint.images.atomic import write_bytes
 
 OPEN_LICENCES = frozenset(
@@ -165,7 +165,7 @@ def pixels_sha256(pixels: np.ndarray) -> str:
 
 
 def _decoded(data: bytes, name: str) -> np.ndarray:
-    pixels = decode(data, name=name).pixels
+    pixels = plain(decode(data, name=name), name=name).pixels
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 

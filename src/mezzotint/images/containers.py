@@ -6,26 +6,35 @@ frames, and the parts that libvips neither reports nor keeps. Pixels are the bus
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 RECORD_KEYWORD = b"mezzotint"
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
-_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
+_CARRIED_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tIME")
 # Keywords of text chunks that libvips reads as metadata of their own, or that we write.
 _OTHER_METADATA = (b"XML:com.adobe.xmp", b"Raw profile type", RECORD_KEYWORD)
 
+# No text, profile or table of boxes is longer; what claims to be is not looked into.
+_MOST_METADATA = 64 << 20
+
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"
 
+_AVIF_BRANDS = (b"avif", b"avis")
+_NETPBM = (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"Pf", b"PF")
+_NETPBM_AFTER = (b" ", b"\t", b"\n", b"\r", b"#")
+
 _FOREIGN_BRANDS = {
-    b"avif": "an AVIF picture",
-    b"avis": "an AVIF sequence",
     b"heic": "an HEIC picture",
     b"heix": "an HEIC picture",
     b"hevc": "an HEIC sequence",
@@ -37,10 +46,6 @@ _FOREIGN_BRANDS = {
 }
 _FOREIGN_STARTS = (
     (b"GIF8", "a GIF picture"),
-    (b"II*\0", "a TIFF picture or a camera's raw picture"),
-    (b"MM\0*", "a TIFF picture or a camera's raw picture"),
-    (b"II+\0", "a BigTIFF picture"),
-    (b"MM\0+", "a BigTIFF picture"),
     (b"BM", "a BMP picture"),
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
@@ -49,8 +54,7 @@ _FOREIGN_STARTS = (
     (b"%PDF", "a PDF document"),
     (b"v/1\x01", "an OpenEXR picture"),
     (b"#?RADIANCE", "a Radiance HDR picture"),
-    (b"P5", "a PGM picture"),
-    (b"P6", "a PPM picture"),
+    (b"P7\n", "a PAM picture"),
     (b"\0\0\1\0", "an icon file"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"PK\3\4", "a zip archive"),
@@ -63,10 +67,12 @@ _FOREIGN_STARTS = (
 class Facts:
     """What the container states; None where it states nothing.
 
-    `depth`: bits a sample. `colours`: colour channels of a JPEG (4 is CMYK). `frames`: pictures in an
-    animated PNG. `lossless`: whether the pixels were coded without loss. `resolution`: dots an inch, across
-    and down, of a PNG. `chunks`: text and colour chunks of a PNG as (kind, body), to be carried over as they
-    are. `complete`: False where the end that the format demands is missing.
+    `depth`: bits a sample. `colours`: colour channels of a JPEG (4 is CMYK). `frames`: pictures of an animation, 0
+    for one that does not say how many. `lossless`: whether the samples were coded without loss. `resolution`: dots
+    an inch, across and down, of a PNG. `chunks`: text, time and colour chunks of a PNG as (kind, body), to be carried
+    over as they are. `complete`: False where the end that the format demands is missing. `layered`: whether the
+    samples come in several passes over the whole picture (interlaced PNG, progressive JPEG). `grey`: whether an AVIF
+    holds a grey picture.
     """
 
     depth: int | None = None
@@ -76,16 +82,24 @@ class Facts:
     resolution: tuple[float, float] | None = None
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     complete: bool = True
+    layered: bool = False
+    grey: bool = False
 
 
 def recognise(data: bytes) -> str | None:
-    """The format, "png", "jpeg" or "webp", from the first bytes; None for anything else."""
+    """The format, a key of `capabilities.TABLE`, from the first bytes; None for anything else."""
     if data.startswith(PNG_SIGNATURE):
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if data[4:8] == b"ftyp" and (data[8:12] in _AVIF_BRANDS or (data[8:12] == b"mif1" and b"avif" in data[16:64])):
+        return "avif"
+    if data[:2] in _NETPBM and data[2:3] in _NETPBM_AFTER:
+        return "pfm" if data[1:2] in b"fF" else "ppm"
     return None
 
 
@@ -104,84 +118,157 @@ def describe_foreign(data: bytes) -> str | None:
     return None
 
 
-def facts(data: bytes, *, kind: str) -> Facts:
-    """The facts of `data`, a file of format `kind`; damage is left for the decoder to name."""
+def facts(file: BinaryIO, *, kind: str) -> Facts:
+    """The facts of a file of format `kind`; damage is left for the decoder to name."""
     if kind == "png":
-        return _png_facts(data)
+        return _png_facts(file)
     if kind == "jpeg":
-        return _jpeg_facts(data)
-    return Facts(depth=8, lossless=any(name == b"VP8L" for name, _ in _riff_chunks(data)))
+        return _jpeg_facts(file)
+    if kind == "webp":
+        return _webp_facts(file)
+    return _avif_facts(file)
 
 
-def png_with(data: bytes, *, drop: tuple[bytes, ...], insert: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """The PNG `data` without chunks of the kinds `drop` and with the chunks `insert` before its pixels."""
-    head, tail = [PNG_SIGNATURE], len(data)
-    for kind, body, start in _png_chunks(data):
+def png_head(
+    begun: bytes, *, drop: tuple[bytes, ...], insert: tuple[tuple[bytes, bytes], ...]
+) -> tuple[bytes, int] | None:
+    """The head of the PNG that begins with `begun`, without chunks of the kinds `drop` and with the chunks `insert`.
+
+    The head goes up to the palette or the pixels; its length in `begun` comes with it. None where that is too short.
+    """
+    head = [PNG_SIGNATURE]
+    for kind, body, start in _png_chunks(io.BytesIO(begun)):
         if kind in (b"PLTE", b"IDAT"):
-            tail = start
-            break
+            head.extend(_png_chunk(kind, body) for kind, body in insert)
+            return b"".join(head), start
         if kind not in drop:
             head.append(_png_chunk(kind, body))
-    head.extend(_png_chunk(kind, body) for kind, body in insert)
-    return b"".join(head) + data[tail:]
+    return None
+
+
+def png_record(file: BinaryIO) -> str | None:
+    """The record in a PNG."""
+    start = RECORD_KEYWORD + b"\0"
+    for kind, body, _ in _png_chunks(file):
+        if kind == b"tEXt" and body.startswith(start):
+            return body[len(start) :].decode("latin-1")
+    return None
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:
-    """(kind, body, offset) of every whole chunk, up to the first that is cut short."""
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        if at + 12 + length > len(data):
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes, int]]:
+    """(kind, body, offset) of every whole chunk, up to the first that is cut short or holds pixels.
+
+    The body of that one and of chunks too long for metadata is left out.
+    """
+    at, end = len(PNG_SIGNATURE), file.seek(0, os.SEEK_END)
+    while at + 12 <= end:
+        file.seek(at)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"IDAT":
+            yield kind, b"", at
             return
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length], at
+        if at + 12 + length > end:
+            return
+        yield kind, b"" if length > _MOST_METADATA else file.read(length), at
         at += 12 + length
 
 
-def _png_facts(data: bytes) -> Facts:
-    depth, frames, resolution = None, 1, None
+def _png_facts(file: BinaryIO) -> Facts:
+    depth, frames, resolution, layered = None, 1, None, False
     carried: list[tuple[bytes, bytes]] = []
-    for kind, body, _ in _png_chunks(data):
-        if kind == b"IDAT":
-            break
+    for kind, body, _ in _png_chunks(file):
         if kind == b"IHDR" and len(body) == 13:
             # A palette's indices may be shorter, its colours are always 8 bits.
             depth = 8 if body[9] == 3 else body[8]
+            layered = body[12] != 0
         elif kind == b"acTL" and len(body) == 8:
             frames = struct.unpack(">I", body[:4])[0]
         elif kind == b"pHYs" and len(body) == 9 and body[8] == 1:
             across, down = struct.unpack(">II", body[:8])
             resolution = (across * 0.0254, down * 0.0254) if across and down else None
-        elif kind in _COLOUR_CHUNKS or (kind in _TEXT_CHUNKS and not body.startswith(_OTHER_METADATA)):
+        elif kind in _CARRIED_CHUNKS or (kind in _TEXT_CHUNKS and body and not body.startswith(_OTHER_METADATA)):
             carried.append((kind, body))
-    return Facts(depth=depth, frames=frames, lossless=True, resolution=resolution, chunks=tuple(carried))
+    return Facts(
+        depth=depth, frames=frames, lossless=True, resolution=resolution, chunks=tuple(carried), layered=layered
+    )
 
 
-def _jpeg_facts(data: bytes) -> Facts:
-    depth, colours = None, None
+def _jpeg_facts(file: BinaryIO) -> Facts:
+    depth, colours, layered = None, None, False
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
+    while True:
+        file.seek(at)
+        data = file.read(10)
+        if len(data) < 4 or data[0] != 0xFF:
+            return Facts(depth=depth, colours=colours, layered=layered)
+        marker = data[1]
         if marker == 0xFF:
             at += 1
             continue
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        if marker in _START_OF_FRAME and at + 10 <= len(data):
-            depth, colours = data[at + 4], data[at + 9]
+        (length,) = struct.unpack_from(">H", data, 2)
+        if marker in _START_OF_FRAME and len(data) == 10:
+            depth, colours, layered = data[4], data[9], marker in _PROGRESSIVE
         at += 2 + length
         if marker == _START_OF_SCAN:
             # A file whose tail was never filled in decodes without a warning; only this mark is missing.
-            return Facts(depth=depth, colours=colours, complete=data.find(_END_OF_IMAGE, at) >= 0)
-    return Facts(depth=depth, colours=colours)
+            complete = _holds(file, _END_OF_IMAGE, start=at)
+            return Facts(depth=depth, colours=colours, complete=complete, layered=layered)
 
 
-def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """(name, offset of the body) of every chunk of a RIFF file."""
-    at = 12
-    while at + 8 <= len(data):
-        (length,) = struct.unpack_from("<I", data, at + 4)
-        yield data[at : at + 4], at + 8
+def _holds(file: BinaryIO, mark: bytes, *, start: int) -> bool:
+    """Whether `mark` is somewhere from `start` on; the end of the file, where it belongs, is looked at first."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(start, end - 4096))
+    if mark in file.read():
+        return True
+    file.seek(start)
+    tail = b""
+    while data := file.read(1 << 20):
+        if mark in tail + data:
+            return True
+        tail = data[-1:]
+    return False
+
+
+def _webp_facts(file: BinaryIO) -> Facts:
+    at, end, lossless = 12, file.seek(0, os.SEEK_END), False
+    while at + 8 <= end:
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
+        lossless |= name == b"VP8L"
         at += 8 + length + (length & 1)
+    return Facts(depth=8, lossless=lossless)
+
+
+def _avif_facts(file: BinaryIO) -> Facts:
+    """The configuration (AV1-ISOBMFF 2.3) of the first picture, and whether there is a sequence beside it."""
+    at, end = 0, file.seek(0, os.SEEK_END)
+    frames, depth, grey, complete, lossless = 1, None, False, True, False
+    while at + 8 <= end:
+        file.seek(at)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if length == 1 and at + 16 <= end:
+            (length,) = struct.unpack(">Q", file.read(8))
+        if length == 0:
+            length = end - at
+        if length < 8:
+            break
+        complete &= at + length <= end
+        if name == b"moov" or (name == b"ftyp" and file.read(4) == b"avis"):
+            frames = 0
+        if name == b"meta" and length <= _MOST_METADATA:
+            body = file.read(length)
+            found = body.find(b"av1C")
+            if found >= 0 and found + 8 <= len(body):
+                flags = body[found + 6]
+                depth = (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+                grey = bool(flags & 0x10)
+            # Samples that are R, G and B themselves (matrix 0) and not chroma are how a lossless picture is coded.
+            colour = body.find(b"colrnclx")
+            lossless = found >= 0 and colour >= 0 and body[colour + 12 : colour + 14] == b"\0\0"
+        at += length
+    return Facts(depth=depth, frames=frames, complete=complete, grey=grey, lossless=lossless)

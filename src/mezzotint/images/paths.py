@@ -8,22 +8,26 @@ from pathlib import Path
 
 from mezzotint.errors import InputError, UsageError
 from mezzotint.images.atomic import already_there, reason, shown
+from mezzotint.images.capabilities import TABLE
 
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".jfif": "jpeg", ".webp": "webp"}
+FORMATS = {suffix: kind for kind, form in TABLE.items() for suffix in form.extensions}
 """Extension -> format, of what can be read and written."""
 
-WRITABLE = tuple(FORMATS)
+_READ_ONLY = {".pbm": ".pgm"}
+"""Extensions of what is read only -> of what it becomes: an enlarged bitmap has greys."""
 
-SIDE_LIMITS = {"jpeg": 65_500, "webp": 16_383, "png": 100_000_000}
-"""Pixels a side: of the JPEG library, of the WebP format, and of libvips itself."""
+WRITABLE = tuple(suffix for suffix in FORMATS if suffix not in _READ_ONLY)
 
-_CANONICAL = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-_NAMES = {"jpeg": "JPEG", "webp": "WebP", "png": "PNG"}
+SIDE_LIMITS = {kind: form.side for kind, form in TABLE.items()}
+"""Pixels a side of each format."""
+
+MAX_WHOLE_PIXELS = 100_000_000
+"""The most pixels of a file that its library folds and unfolds whole, in up to 10 bytes of memory a pixel."""
+
 _OTHER_PICTURES = frozenset(
     (
-        *(".apng", ".arw", ".avif", ".bmp", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".gif", ".hdr", ".heic"),
-        *(".heif", ".ico", ".j2k", ".jp2", ".jpx", ".jxl", ".nef", ".pbm", ".pdf", ".pfm", ".pgm", ".pnm"),
-        *(".ppm", ".psd", ".raw", ".svg", ".tga", ".tif", ".tiff"),
+        *(".apng", ".arw", ".bmp", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".gif", ".hdr", ".heic", ".heif", ".ico"),
+        *(".j2k", ".jp2", ".jpx", ".jxl", ".nef", ".pam", ".pdf", ".psd", ".raw", ".svg", ".tga"),
     )
 )
 
@@ -36,6 +40,8 @@ def limits(kind: str) -> int:
 def format_of(path: str | os.PathLike[str]) -> str:
     """The format that the extension of `path` asks for; InputError if it is not one that is written."""
     suffix = Path(path).suffix.lower()
+    if suffix in _READ_ONLY:
+        raise InputError(f"{shown(path)}: {suffix} holds black and white only: write {_READ_ONLY[suffix]} instead")
     if suffix in FORMATS:
         return FORMATS[suffix]
     named = f"{suffix} files are not written" if suffix else "its name has no extension"
@@ -48,15 +54,16 @@ def check_size(path: str | os.PathLike[str], *, width: int, height: int) -> None
     Raises InputError with the limit and a format that holds it.
     """
     kind = format_of(path)
-    longest = max(width, height)
-    if longest <= SIDE_LIMITS[kind]:
+    form, longest = TABLE[kind], max(width, height)
+    if longest > form.side:
+        said = f"{form.title} holds at most {form.side:,} a side"
+    elif form.whole and width * height > MAX_WHOLE_PIXELS:
+        said = f"{form.title} files are made of at most {MAX_WHOLE_PIXELS:,} pixels here, since they are made in memory"
+    else:
         return
-    fitting = [_CANONICAL[other] for other in ("png", "jpeg") if longest <= SIDE_LIMITS[other]]
+    fitting = [TABLE[other].extensions[0] for other in ("png", "tiff", "jpeg") if longest <= TABLE[other].side]
     way = f"write {' or '.join(fitting)} instead" if fitting else "use a smaller scale"
-    raise InputError(
-        f"{shown(path)} would be {width} x {height} pixels, and {_NAMES[kind]} holds at most "
-        f"{SIDE_LIMITS[kind]:,} a side: {way}"
-    )
+    raise InputError(f"{shown(path)} would be {width} x {height} pixels, and {said}: {way}")
 
 
 def output_path(
@@ -155,7 +162,7 @@ def _label(*, scale: float | None, width: int | None, height: int | None, long_s
 
 def _format_named(name: str) -> str:
     suffix = "." + name.lower().lstrip(".")
-    if suffix not in FORMATS:
+    if suffix not in WRITABLE:
         raise UsageError(f"format {shown(name)} is not written: use one of {' '.join(WRITABLE)}")
     return FORMATS[suffix]
 
@@ -194,11 +201,11 @@ def _stem_and_suffix(source: Path, *, fmt: str | None, source_format: str | None
     if wanted is None:
         if not known:
             raise InputError(f"{shown(source)}: its name gives no format for the output: add --format png")
-        return stem, suffix
+        return stem, _READ_ONLY.get(suffix.lower(), suffix)
     kind = _format_named(wanted)
     if known and FORMATS[suffix.lower()] == kind:
-        return stem, suffix
-    return stem, _CANONICAL[kind] if fmt is None else "." + fmt.lower().lstrip(".")
+        return stem, _READ_ONLY.get(suffix.lower(), suffix)
+    return stem, TABLE[kind].extensions[0] if fmt is None else "." + fmt.lower().lstrip(".")
 
 
 def _check_folder(folder: Path, *, make: bool) -> None:

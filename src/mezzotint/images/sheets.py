@@ -11,8 +11,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mezzotint.errors import InputError
-from mezzotint.images.files import Picture, write
 from mezzotint.images.libvips import libvips
+from mezzotint.images.picture import Picture
+from mezzotint.images.writing import write
 
 _FONT = "sans 11"
 _DPI = 96

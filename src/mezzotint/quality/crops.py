@@ -64,7 +64,7 @@ def load_crops(folder: Path, *, read: Callable[[Path], np.ndarray]) -> Iterator[
     """Yield name and pixels (128, 128, c) of every crop, one picture in memory at a time.
 
     folder: holds a folder for each benchmark; read: returns the pixels (h, w, c) of a file, for example
-    `lambda path: images.read(path).pixels`. Raises InputError for a missing picture, before the first is yielded.
+    `lambda path: images.read_plain(path).pixels`. Raises InputError for a missing picture, before the first is yielded.
     """
     crops = read_crops()
     files = [find_picture(folder, crop) for crop in crops]

@@ -36,13 +36,13 @@ def pair(y: Tensor, *, scale: int) -> tuple[Tensor, Tensor]:
 
 def load_pairs(files: Iterable[Path], *, scale: int, crop: int) -> Pairs:
     """Decode `files` once and leave out those with a side below `crop` * `scale`; InputError when none is left."""
-    from mezzotint.images import files as image_files
+    from mezzotint import images
 
     ys, xs, names = [], [], []
     count = 0
     for file in files:
         count += 1
-        pixels = torch.from_numpy(image_files.read(file).pixels.copy()).permute(2, 0, 1)
+        pixels = torch.from_numpy(images.read_plain(file).pixels.copy()).permute(2, 0, 1)
         if min(pixels.shape[1:]) < crop * scale:
             continue
         y, x = pair(pixels, scale=scale)
