@@ -131,6 +131,8 @@ def _read(file: BinaryIO, *, name: str, max_pixels: int, spool: str | os.PathLik
     decoder = _Decoder(file, name=name, kind=kind)
     image = decoder.header()
     _refuse_unread_header(image, facts, name=name, kind=kind, max_pixels=max_pixels)
+    if not (facts.layered or kind in ("webp", "avif")):
+        _check_plausible(image, directory, size=file.seek(0, os.SEEK_END), name=name, kind=kind)
     layout = _layout(image, facts, directory, name=name, kind=kind)
     fields = set(image.get_fields())
     notes = layout.notes
@@ -373,6 +375,28 @@ def _check_count(width: int, height: int, *, name: str, max_pixels: int) -> None
         )
 
 
+# The most bytes that one byte of a file can unfold into: deflate 1032, a JPEG block of 64 samples is at least 2 bits,
+# LZW 4096 strings of at most 4096 bytes in 12 bits, PackBits 128 in 2 bytes. By the compression tag for TIFF.
+_MOST_FROM_A_BYTE = {"png": 1100, "jpeg": 300}
+_MOST_FROM_A_TIFF_BYTE = {1: 1, 5: 2800, 7: 300, 8: 1100, 32946: 1100, 32773: 66}
+
+
+def _check_plausible(image: Any, directory: tiff.Directory | None, *, size: int, name: str, kind: str) -> None:
+    """Refuse sizes that cannot be in a file of `size` bytes, before room is made for them."""
+    ratio = _MOST_FROM_A_BYTE.get(kind)
+    needed = image.width * image.height * image.bands * (1 if image.format == "uchar" else 2)
+    if directory is not None:
+        ratio = _MOST_FROM_A_TIFF_BYTE.get(directory.compression)
+        needed = directory.width * directory.height * directory.samples * (directory.bits or 1) // 8
+    elif kind == "png":
+        # A palette, a bitmap and a transparent colour have fewer bits in the file than here.
+        needed //= 8 * image.bands
+    if ratio is not None and needed > size * ratio:
+        raise _damaged(
+            f"it claims {image.width} x {image.height} pixels, which cannot be in {size:,} bytes", name=name, kind=kind
+        )
+
+
 def _refuse_unread(facts: containers.Facts, *, name: str, kind: str) -> None:
     if facts.frames != 1:
         raise _animated(facts.frames, name=name)
@@ -409,7 +433,9 @@ def _animated(frames: int, *, name: str) -> InputError:
     return InputError(f"{name} is animated{several}: extract the frame you want as a PNG first")
 
 
-_LOSSY_TIFF = (6, 7, 33003, 33005, 34712, 34933, 34934, 50001, 50002, 34892)
+_JPEG_IN_TIFF = (6, 7)
+# JPEG, JPEG 2000, JPEG XR, WebP, JPEG XL and lossy raw.
+_LOSSY_TIFF = (*_JPEG_IN_TIFF, 33003, 33005, 34712, 34933, 34934, 50001, 50002, 34892)
 
 
 def _tiff_directory(file: BinaryIO, *, name: str) -> tiff.Directory:
@@ -452,11 +478,16 @@ def _tiff_directory(file: BinaryIO, *, name: str) -> tiff.Directory:
         )
     if form == tiff.FLOAT and found.photometric == tiff.CMYK:
         raise InputError(f"{name} is a CMYK picture of floats, and 8 and 16 bits are read: convert it first")
-    if found.tile and found.separate:
+    if found.separate and (found.tile or found.samples == 2):
+        # libvips refuses the former and mixes up the rows of the latter.
+        what = "in separate tiles" if found.tile else "of grey and alpha one after the other"
         raise InputError(
-            f"{name} is a TIFF with its planes in separate tiles, which are not read: save it with strips or "
-            "interleaved first, for example with tiffcp -p contig"
+            f"{name} is a TIFF with its planes {what}, which is not read: save it interleaved first, for example with "
+            "tiffcp -p contig"
         )
+    if found.photometric == tiff.YCBCR and found.compression not in _JPEG_IN_TIFF:
+        # libvips hands these out as if they were R, G and B.
+        raise InputError(f"{name} is a TIFF of YCbCr samples without JPEG, which is not read: convert it to RGB first")
     if found.block_bytes > _MOST_BLOCK and found.tile:
         raise InputError(
             f"{name} is a TIFF with tiles of {found.block_bytes:,} bytes, more than the limit of {_MOST_BLOCK:,}: save "
@@ -489,6 +520,9 @@ def _layout(image: Any, facts: containers.Facts, directory: tiff.Directory | Non
             notes.append("16-bit floats expanded to 32 bits")
         if layout.alpha and 1 in directory.extra:
             notes.append("premultiplied alpha made straight")
+            if layout.bits == 32 and colours == 1:
+                # libvips divides by the alpha as if that went to 255 in grey floats.
+                layout.convert = _divided
         elif layout.alpha and 2 not in directory.extra:
             notes.append("the channel beyond the colours read as alpha")
     if is_cmyk:
@@ -513,6 +547,11 @@ def _inverted(alpha: bool) -> Callable[[np.ndarray], np.ndarray]:
         return result
 
     return convert
+
+
+def _divided(samples: np.ndarray) -> np.ndarray:
+    """Grey floats that came out 255 times too large, and alpha as it is."""
+    return samples / np.array([255, 1], np.float32)
 
 
 def _spread(bits: int) -> Callable[[np.ndarray], np.ndarray]:

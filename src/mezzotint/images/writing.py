@@ -66,7 +66,7 @@ def write(
         open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "w+b") as file,
     ):
         job.put(file)
-    return notes
+    return (*notes, *job.notes)
 
 
 def encode(
@@ -166,6 +166,7 @@ class _Job:
             raise InputError(f"{name}: {TABLE[fmt].title} has no place for a record: put it into a file with --record")
         # Whatever is wrong with the metadata is known before the first byte.
         self.blobs = _metadata(picture, fmt=fmt, record=self.record, name=name)
+        self.notes: list[str] = []
 
     def put(self, file: BinaryIO) -> None:
         """Write everything to `file`, which can be read too and is empty."""
@@ -186,6 +187,19 @@ class _Job:
                 rows.close()
 
     def _save(self, rows: Samples, file: BinaryIO) -> None:
+        try:
+            self._save_once(rows, file)
+        except InputError:
+            if self.fmt != "png" or "icc-profile-data" not in self.blobs:
+                raise
+            # The PNG library refuses pictures with a profile that has mistakes; others write such profiles.
+            file.seek(0)
+            file.truncate()
+            del self.blobs["icc-profile-data"]
+            self._save_once(rows, file)
+            self.notes.append("colour profile left out: it has mistakes, and a PNG takes none of those")
+
+    def _save_once(self, rows: Samples, file: BinaryIO) -> None:
         pyvips = libvips()
         sink = _Sink(file, head=self._png_head if self.fmt == "png" else None)
         target = pyvips.TargetCustom()
