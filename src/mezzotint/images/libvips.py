@@ -17,8 +17,6 @@ def _load() -> tuple[ModuleType, int]:
     pyvips.cache_set_max(0)
     # Loaders that libvips itself calls unfit for files of unknown origin.
     pyvips.block_untrusted_set(True)
-    # It reads no format at all: only the samples that we put into a spool, by a name and a size of ours.
-    pyvips.operation_block_set("VipsForeignLoadRaw", False)
     return pyvips, os.getpid()
 
 

@@ -93,16 +93,20 @@ class Spool:
         view = result.reshape(-1).view(np.uint8).data
         at = 0
         while at < len(view):
-            try:
-                os.lseek(self._file, top * self._row_bytes + at, os.SEEK_SET)
-                part = os.read(self._file, min(len(view) - at, _STRIP))
-            except OSError as error:
-                raise self._failed(error) from error
+            part = self.raw(top * self._row_bytes + at, min(len(view) - at, _STRIP))
             if not part:
                 raise InputError(f"{shown(self.path)} is shorter than it was: the disk or another program failed")
             view[at : at + len(part)] = part
             at += len(part)
         return result
+
+    def raw(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes of the samples from `offset` on. Raises InputError where the disk fails."""
+        try:
+            os.lseek(self._file, offset, os.SEEK_SET)
+            return os.read(self._file, count)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def __setitem__(self, rows: slice, samples: np.ndarray, /) -> None:
         """Write rows h w n. Raises InputError where the disk is full or fails, ValueError for another shape."""

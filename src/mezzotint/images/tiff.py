@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
 # Tags, TIFF 6.0 section 8 and Adobe's supplements.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT = 277, 278, 284, 322, 323
 _INK_SET, _EXTRA, _FORMAT, _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 332, 338, 339, 282, 283, 296
 _WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -95,6 +97,48 @@ def directory(file: BinaryIO) -> Directory:
         pages=pages,
         resolution=reader.resolution(tags),
     )
+
+
+def head_of_samples(shape: tuple[int, ...], *, bits: int, is_float: bool) -> bytes:
+    """The head of a BigTIFF in machine order whose samples, h w n and not compressed, follow at once.
+
+    So samples in a file of ours reach a library through the one format that it reads strip by strip.
+    """
+    height, width, samples = shape
+    row = width * samples * bits // 8
+    rows = max(1, (1 << 18) // row)
+    strips = -(-height // rows)
+    entries = [
+        (_WIDTH, "I", [width]),
+        (_HEIGHT, "I", [height]),
+        (_BITS, "H", [bits] * samples),
+        (_COMPRESSION, "H", [1]),
+        (_PHOTOMETRIC, "H", [GREY]),
+        (_STRIP_OFFSETS, "Q", [0] * strips),
+        (_SAMPLES, "H", [samples]),
+        (_ROWS_PER_STRIP, "I", [rows]),
+        (_STRIP_BYTES, "Q", [row * min(rows, height - top) for top in range(0, height, rows)]),
+        (_PLANAR, "H", [1]),
+    ]
+    if samples > 1:
+        entries.append((_EXTRA, "H", [0] * (samples - 1)))
+    entries.append((_FORMAT, "H", [FLOAT if is_float else UNSIGNED] * samples))
+    order = "<" if sys.byteorder == "little" else ">"
+    at = 16 + 8 + 20 * len(entries) + 8
+    start = at + sum(max(0, -(-struct.calcsize(f"={len(values)}{form}") // 8) * 8) for _, form, values in entries)
+    directory, after = struct.pack(order + "Q", len(entries)), b""
+    for tag, form, values in entries:
+        if tag == _STRIP_OFFSETS:
+            values = [start + row * top for top in range(0, height, rows)]
+        field = struct.pack(f"{order}{len(values)}{form}", *values)
+        directory += struct.pack(order + "HHQ", tag, {"H": 3, "I": 4, "Q": 16}[form], len(values))
+        if len(field) <= 8:
+            directory += field.ljust(8, b"\0")
+        else:
+            directory += struct.pack(order + "Q", at + len(after))
+            after += field.ljust(-(-len(field) // 8) * 8, b"\0")
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HHHQ", 43, 8, 0, 16)
+    return (head + directory + bytes(8) + after).ljust(start, b"\0")
 
 
 def forget_resolution(file: BinaryIO) -> None:

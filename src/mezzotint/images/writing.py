@@ -201,6 +201,7 @@ class _Job:
 
     def _save_once(self, rows: Samples, file: BinaryIO) -> None:
         pyvips = libvips()
+        self._samples = _SpoolSource()
         sink = _Sink(file, head=self._png_head if self.fmt == "png" else None)
         target = pyvips.TargetCustom()
         target.on_write(sink.write)
@@ -211,6 +212,7 @@ class _Job:
             save = {"avif": "heif"}.get(self.fmt, self.fmt)
             getattr(image, f"{save}save_target")(target, **self._options(rows), keep=self._keep())
         except pyvips.Error as error:
+            self._samples.check()
             sink.check()
             raise InputError(
                 f"{self.name} cannot be written as {TABLE[self.fmt].title}: {one_line(error)}: choose another format"
@@ -250,9 +252,8 @@ class _Job:
         depth = {"uchar": 8, "ushort": 16, "float": 32}[form]
         meaning = "cmyk" if picture.space == "cmyk" else _INTERPRETATIONS[picture.space, depth]
         if isinstance(rows, Spool):
-            image = pyvips.Image.rawload(
-                os.fspath(rows.path), width, height, bands, format=form, interpretation=meaning, access="sequential"
-            )
+            # Not the loader of raw files, which maps the whole file into memory.
+            image = pyvips.Image.tiffload_source(self._samples.open(rows, depth), access="sequential", fail_on="error")
         else:
             samples = np.ascontiguousarray(rows)
             image = pyvips.Image.new_from_memory(samples.data, width, height, bands, form)
@@ -282,6 +283,45 @@ class _Job:
             insert = (*insert, (b"tEXt", containers.RECORD_KEYWORD + b"\0" + self.record.encode("ascii")))
         # libvips states a resolution even where none is known.
         return containers.png_head(begun, drop=() if self.resolution else (b"pHYs",), insert=insert)
+
+
+class _SpoolSource:
+    """The samples of a spool as a file that libvips reads; errors are kept, since they cannot pass libvips."""
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    def open(self, spool: Spool, bits: int) -> Any:
+        """The source for a loader."""
+        self._spool, self._at = spool, 0
+        self._head = tiff.head_of_samples(spool.shape, bits=bits, is_float=bits == 32)
+        self._end = len(self._head) + spool.nbytes
+        # libvips calls back through this object as long as the image lives.
+        self._source = libvips().SourceCustom()
+        self._source.on_read(self.read)
+        self._source.on_seek(self.seek)
+        return self._source
+
+    def read(self, size: int) -> bytes:
+        try:
+            if self._at < len(self._head):
+                data = self._head[self._at : self._at + size]
+            else:
+                data = self._spool.raw(self._at - len(self._head), min(size, self._end - self._at))
+        except BaseException as error:
+            self._error = error
+            return b""
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def check(self) -> None:
+        """Raise the error that kept the samples from being read, if any."""
+        if self._error is not None:
+            raise self._error
 
 
 class _Sink:
