@@ -45,7 +45,7 @@ second = images.read(folder + "/" + name, spool=folder)
 assert isinstance(second.rows, Spool)
 if turned:
     assert (second.height, second.width) == (width, height)
-    assert np.array_equal(second.rows[5:6][0], np.stack([spool[y:y+1][0, 5] for y in range(height - 1, -1, -1)]))
+    assert np.array_equal(second.rows[5:6][0], np.stack([spool[y:y+1][0, 5].copy() for y in range(height - 1, -1, -1)]))
 else:
     assert second.id == first.id
 done.set()

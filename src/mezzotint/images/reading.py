@@ -30,6 +30,8 @@ _READ = "PNG, JPEG, TIFF, WebP, AVIF, PPM and PFM are read"
 _EXIF_LIMIT = 65_000
 # Bytes of one strip or tile of a TIFF, which its library unfolds at once.
 _MOST_BLOCK = 512 << 20
+# Bytes of samples that are asked of the decoder at once, and that are turned at once.
+_FETCHED, _TURNED = 8 << 20, 64 << 20
 _LOADERS = {"png": "pngload", "jpeg": "jpegload", "tiff": "tiffload", "webp": "webpload", "avif": "heifload"}
 _INTEGERS = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16), "float": np.dtype(np.float32)}
 
@@ -273,16 +275,26 @@ class _Decoder:
         dtype = _INTEGERS[image.format]
         region = libvips().Region.new(image)
         shape = (image.height, image.width, image.bands)
-        # Every turned strip is written row by row of the result: the fewer strips, the better.
-        size = (64 << 20) if orientation >= 5 and isinstance(rows, Spool) else (8 << 20)
-        for part in strips(shape, dtype, size=size):
-            count = part.stop - part.start
-            buffer = region.fetch(0, part.start, image.width, count)
-            samples = np.frombuffer(buffer, dtype).reshape(count, image.width, image.bands)
-            if layout.convert is not None:
-                samples = layout.convert(samples)
-            _check_finite(samples, name=self._name)
-            _place(rows, samples, top=part.start, height=image.height, orientation=orientation)
+        # Every turned strip is written row by row of the result: the fewer strips, the better. Fetching takes some
+        # times the memory of what is fetched.
+        gathered = _TURNED if orientation >= 5 and isinstance(rows, Spool) else _FETCHED
+        for whole in strips(shape, dtype, size=gathered):
+            block = None
+            for part in strips((whole.stop - whole.start, *shape[1:]), dtype, size=_FETCHED):
+                count = part.stop - part.start
+                buffer = region.fetch(0, whole.start + part.start, image.width, count)
+                samples = np.frombuffer(buffer, dtype).reshape(count, image.width, image.bands)
+                if layout.convert is not None:
+                    samples = layout.convert(samples)
+                _check_finite(samples, name=self._name)
+                if count == whole.stop - whole.start:
+                    block = samples
+                else:
+                    if block is None:
+                        block = np.empty((whole.stop - whole.start, *samples.shape[1:]), samples.dtype)
+                    block[part] = samples
+            assert block is not None
+            _place(rows, block, top=whole.start, height=image.height, orientation=orientation)
 
 
 def _place(rows: Samples, samples: np.ndarray, *, top: int, height: int, orientation: int) -> None:
@@ -378,6 +390,7 @@ def _check_count(width: int, height: int, *, name: str, max_pixels: int) -> None
 # The most bytes that one byte of a file can unfold into: deflate 1032, a JPEG block of 64 samples is at least 2 bits,
 # LZW 4096 strings of at most 4096 bytes in 12 bits, PackBits 128 in 2 bytes. By the compression tag for TIFF.
 _MOST_FROM_A_BYTE = {"png": 1100, "jpeg": 300}
+_FAX = (2, 3, 4)
 _MOST_FROM_A_TIFF_BYTE = {1: 1, 5: 2800, 7: 300, 8: 1100, 32946: 1100, 32773: 66}
 
 
@@ -388,6 +401,9 @@ def _check_plausible(image: Any, directory: tiff.Directory | None, *, size: int,
     if directory is not None:
         ratio = _MOST_FROM_A_TIFF_BYTE.get(directory.compression)
         needed = directory.width * directory.height * directory.samples * (directory.bits or 1) // 8
+        if directory.compression in _FAX and directory.height > 8 * size:
+            # A row is one bit at least.
+            ratio = 0
     elif kind == "png":
         # A palette, a bitmap and a transparent colour have fewer bits in the file than here.
         needed //= 8 * image.bands

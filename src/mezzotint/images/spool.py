@@ -122,8 +122,9 @@ class Spool:
         if samples.shape[0] != self.shape[0] or left + samples.shape[1] > self.shape[1]:
             raise ValueError(f"columns {tuple(samples.shape)} from {left} on in a spool of {self.shape}")
         step = self.shape[2] * self.dtype.itemsize
-        for row, part in enumerate(np.ascontiguousarray(samples, dtype=self.dtype)):
-            self._put(row * self._row_bytes + left * step, part)
+        for part in strips(samples.shape, self.dtype):
+            for row, pixels in enumerate(np.ascontiguousarray(samples[part], dtype=self.dtype), part.start):
+                self._put(row * self._row_bytes + left * step, pixels)
 
     def _range(self, rows: slice) -> tuple[int, int]:
         if not isinstance(rows, slice):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from dataclasses import dataclass
 from typing import BinaryIO
+
+import numpy as np
 
 # Tags, TIFF 6.0 section 8 and Adobe's supplements.
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
@@ -17,6 +20,7 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 1
 _REDUCED_OR_MASK = 0b101
 _MOST_ENTRIES = 4096
 _MOST_PAGES = 10_000
+_MOST_BLOCKS = 20_000_000
 # Far more values than a picture of five channels has; what is longer is none of the tags that are looked at.
 _MOST_VALUES = 64
 
@@ -80,6 +84,7 @@ def directory(file: BinaryIO) -> Directory:
         tile = reader.number(tags, _TILE_WIDTH, 0), reader.number(tags, _TILE_HEIGHT, 0)
         if tile[0] < 1 or tile[1] < 1:
             raise TiffError(f"it claims tiles of {tile[0]} x {tile[1]} pixels")
+    reader.check_samples(tags, tiled=tile is not None)
     bits, formats = set(reader.numbers(tags, _BITS) or (1,)), set(reader.numbers(tags, _FORMAT) or (1,))
     return Directory(
         width=width,
@@ -207,6 +212,26 @@ class _Reader:
     def number(self, tags: dict[int, tuple[int, int, bytes]], tag: int, default: int) -> int:
         """The first integer of a tag."""
         return next(iter(self.numbers(tags, tag)), default)
+
+    def check_samples(self, tags: dict[int, tuple[int, int, bytes]], *, tiled: bool) -> None:
+        """Raise TiffError where strips or tiles lie beyond the end of the file, which libraries read as zeros."""
+        end = self._file.seek(0, os.SEEK_END)
+        columns = [self._column(tags, tag) for tag in ((324, 325) if tiled else (_STRIP_OFFSETS, _STRIP_BYTES))]
+        count = min(len(column) for column in columns)
+        offsets, sizes = (column[:count].astype(np.float64) for column in columns)
+        if count and (offsets + sizes).max() > end:
+            raise TiffError("its samples lie beyond its end")
+
+    def _column(self, tags: dict[int, tuple[int, int, bytes]], tag: int) -> np.ndarray:
+        kind, count, field = tags.get(tag, (0, 0, b""))
+        if kind not in (3, 4, 13, 16, 18):
+            return np.zeros(0, np.uint64)
+        if count > _MOST_BLOCKS:
+            raise TiffError(f"it claims {count:,} strips or tiles")
+        if count * _WIDTHS[kind] > len(field):
+            (offset,) = struct.unpack(self._order + ("Q" if self._big else "I"), field)
+            field = self._at(offset, count * _WIDTHS[kind])
+        return np.frombuffer(field, f"{self._order}u{_WIDTHS[kind]}", count)
 
     def resolution(self, tags: dict[int, tuple[int, int, bytes]]) -> tuple[float, float] | None:
         """Dots an inch; None where they are not stated, or without a unit."""
