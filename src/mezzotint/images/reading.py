@@ -32,6 +32,7 @@ _EXIF_LIMIT = 65_000
 _MOST_BLOCK = 512 << 20
 # Bytes of samples that are asked of the decoder at once, and that are turned at once.
 _FETCHED, _TURNED = 8 << 20, 64 << 20
+_ROWS = 128
 _LOADERS = {"png": "pngload", "jpeg": "jpegload", "tiff": "tiffload", "webp": "webpload", "avif": "heifload"}
 _INTEGERS = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16), "float": np.dtype(np.float32)}
 
@@ -278,9 +279,11 @@ class _Decoder:
         # Every turned strip is written row by row of the result: the fewer strips, the better. Fetching takes some
         # times the memory of what is fetched.
         gathered = _TURNED if orientation >= 5 and isinstance(rows, Spool) else _FETCHED
+        # A decoder that fails is asked again for every row that is fetched.
+        fetched = min(_FETCHED, _ROWS * image.width * image.bands * dtype.itemsize)
         for whole in strips(shape, dtype, size=gathered):
             block = None
-            for part in strips((whole.stop - whole.start, *shape[1:]), dtype, size=_FETCHED):
+            for part in strips((whole.stop - whole.start, *shape[1:]), dtype, size=fetched):
                 count = part.stop - part.start
                 buffer = region.fetch(0, whole.start + part.start, image.width, count)
                 samples = np.frombuffer(buffer, dtype).reshape(count, image.width, image.bands)
