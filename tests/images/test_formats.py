@@ -314,6 +314,12 @@ def test_other_tiffs_are_refused_in_one_line(tmp_path: Path) -> None:
         images.read(path)
 
 
+def test_a_tiff_of_one_large_strip_is_read(tmp_path: Path) -> None:
+    rows = np.broadcast_to(samples(1, 7000, bits=8, channels=3), (3000, 7000, 3))
+    tifffile.imwrite(tmp_path / "a.tif", rows, photometric="rgb", rowsperstrip=3000, compression="zlib", metadata=None)
+    assert np.array_equal(images.read(tmp_path / "a.tif").rows[:], rows)
+
+
 def test_float_samples_have_no_limits(tmp_path: Path) -> None:
     values = np.array([[-1e30, 0.0, 1e-40, 3.5]], np.float32)[..., None]
     for name in ("a.tif", "a.pfm"):

@@ -30,6 +30,8 @@ _READ = "PNG, JPEG, TIFF, WebP, AVIF, PPM and PFM are read"
 _EXIF_LIMIT = 65_000
 # Bytes of one strip or tile of a TIFF, which its library unfolds at once.
 _MOST_BLOCK = 512 << 20
+# The TIFF library of libvips takes 50 MB in all for one, unless told that there is no limit.
+_USUAL_BLOCK = 12 << 20
 # Bytes of samples that are asked of the decoder at once, and that are turned at once.
 _FETCHED, _TURNED = 8 << 20, 64 << 20
 _ROWS = 128
@@ -131,7 +133,8 @@ def _read(file: BinaryIO, *, name: str, max_pixels: int, spool: str | os.PathLik
     else:
         facts = containers.facts(file, kind=kind)
         _refuse_unread(facts, name=name, kind=kind)
-    decoder = _Decoder(file, name=name, kind=kind)
+    large_blocks = directory is not None and directory.block_bytes > _USUAL_BLOCK
+    decoder = _Decoder(file, name=name, kind=kind, unlimited=large_blocks)
     image = decoder.header()
     _refuse_unread_header(image, facts, name=name, kind=kind, max_pixels=max_pixels)
     if not (facts.layered or kind in ("webp", "avif")):
@@ -228,8 +231,8 @@ def _close(rows: Samples | None) -> None:
 class _Decoder:
     """The samples of one open file, through libvips; the loader is named, so that no other one is ever tried."""
 
-    def __init__(self, file: BinaryIO, *, name: str, kind: str) -> None:
-        self._file, self._name, self._kind = file, name, kind
+    def __init__(self, file: BinaryIO, *, name: str, kind: str, unlimited: bool = False) -> None:
+        self._file, self._name, self._kind, self._unlimited = file, name, kind, unlimited
         self._data = file.getvalue() if isinstance(file, io.BytesIO) else None
 
     def header(self) -> Any:
@@ -269,7 +272,8 @@ class _Decoder:
             os.lseek(self._file.fileno(), 0, os.SEEK_SET)
             source = pyvips.Source.new_from_descriptor(self._file.fileno())
         load = getattr(pyvips.Image, f"{_LOADERS[self._kind]}_source")
-        return load(source, fail_on=fail_on, access="sequential")
+        options = {"unlimited": True} if self._unlimited else {}
+        return load(source, fail_on=fail_on, access="sequential", **options)
 
     def _fill(self, rows: Samples, layout: _Layout, orientation: int, *, fail_on: str) -> None:
         image = self._loaded(fail_on)
@@ -507,10 +511,12 @@ def _tiff_directory(file: BinaryIO, *, name: str) -> tiff.Directory:
     if found.photometric == tiff.YCBCR and found.compression not in _JPEG_IN_TIFF:
         # libvips hands these out as if they were R, G and B.
         raise InputError(f"{name} is a TIFF of YCbCr samples without JPEG, which is not read: convert it to RGB first")
-    if found.block_bytes > _MOST_BLOCK and found.tile:
+    # Strips that are not compressed are read row by row.
+    if found.block_bytes > _MOST_BLOCK and (found.tile or found.compression != 1):
+        blocks = "tiles" if found.tile else "strips"
         raise InputError(
-            f"{name} is a TIFF with tiles of {found.block_bytes:,} bytes, more than the limit of {_MOST_BLOCK:,}: save "
-            "it in smaller tiles first"
+            f"{name} is a TIFF with {blocks} of {found.block_bytes:,} bytes, more than the limit of {_MOST_BLOCK:,}: "
+            f"save it in smaller {blocks} first"
         )
     return found
 
