@@ -6,6 +6,7 @@ import dataclasses
 import io
 import itertools
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -550,11 +551,11 @@ def profile(curve: bytes, space: bytes = b"RGB ") -> bytes:
     ],
 )
 def test_linear_light_is_what_the_profile_says(tmp_path: Path, curve: bytes, linear: bool) -> None:
-    for channels, space in ((3, b"RGB "), (1, b"GRAY")):
+    for channels, space, kind in ((3, b"RGB ", "rgb"), (1, b"GRAY", "minisblack")):
         icc = profile(curve, space)
         for bits in (16, 32):
             rows = samples(6, 5, bits=bits, channels=channels)
-            tifffile.imwrite(tmp_path / "a.tif", np.squeeze(rows), iccprofile=icc, metadata=None)
+            tifffile.imwrite(tmp_path / "a.tif", np.squeeze(rows), photometric=kind, iccprofile=icc, metadata=None)
             picture = images.read(tmp_path / "a.tif")
             assert picture.icc == icc and picture.linear is (linear and bits == 32)
             images.write(picture, tmp_path / "b.tif", overwrite=True)
@@ -641,3 +642,27 @@ def test_the_time_of_a_png_is_kept_and_stripped(tmp_path: Path) -> None:
     back = images.decode(images.encode(picture, fmt="png"), name="a")
     assert back.chunks == picture.chunks
     assert images.strip(back).chunks == ()
+
+
+def test_what_is_unfolded_whole_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mezzotint.images.reading.MAX_WHOLE_PIXELS", 500)
+    soft = Image.fromarray(samples(20, 30, bits=8, channels=3))
+    for name, options, way in (
+        ("a.jpg", {"progressive": True}, "save it as a plain JPEG"),
+        ("a.webp", {}, "convert it to TIFF or PNG"),
+        ("a.avif", {}, "convert it to TIFF or PNG"),
+    ):
+        soft.save(tmp_path / name, **options)
+        with pytest.raises(InputError, match=f"600 pixels.*up to 500 pixels: {way}") as caught:
+            images.read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    data = bytearray(images.encode(Picture(samples(20, 30, bits=8, channels=3)), fmt="png"))
+    data[28] = 1
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    with pytest.raises(InputError, match="an interlaced PNG of 600 pixels"):
+        images.decode(bytes(data), name="a.png")
+    for name in ("b.jpg", "b.png", "b.tif"):
+        soft.save(tmp_path / name)
+        assert images.read(tmp_path / name).width == 30
+    with pytest.raises(InputError, match="WebP files are made of at most 100,000,000 pixels.*write .png"):
+        images.check_size("c.webp", width=16_000, height=16_000)
