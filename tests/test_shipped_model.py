@@ -35,7 +35,7 @@ def test_the_card_is_complete(upscaler: Upscaler) -> None:
 @pytest.mark.parametrize("tile", [48, 160])
 def test_tiles_do_not_show(upscaler: Upscaler, picture: np.ndarray, tile: int) -> None:
     # The contract: at most 1e-4 in float, at most one grey level in at most 0.01 % of the 8-bit samples.
-    whole, tiled = upscaler(picture, tile="none"), upscaler(picture, tile=tile)
+    whole, tiled = upscaler(picture, tile="none", floats=True), upscaler(picture, tile=tile, floats=True)
     assert np.abs(whole.floats[0] - tiled.floats[0]).max() < 1e-4
     difference = np.abs(whole.image.astype(int) - tiled.image.astype(int))
     assert difference.max() <= 1 and (difference > 0).mean() <= 1e-4
@@ -57,8 +57,8 @@ def test_seeds(upscaler: Upscaler, picture: np.ndarray) -> None:
 def test_the_mean_of_samples_tends_to_realism_0(upscaler: Upscaler, picture: np.ndarray) -> None:
     small = picture[:48, :48]
     count = 16
-    result = upscaler(small, samples=count, realism=1.0, consistent=False)
-    y0 = upscaler(small, realism=0.0, consistent=False).floats[0]
+    result = upscaler(small, samples=count, realism=1.0, consistent=False, floats=True)
+    y0 = upscaler(small, realism=0.0, consistent=False, floats=True).floats[0]
     errors = [float(np.square(sample - y0).mean()) for sample in result.floats]
     of_mean = float(np.square(np.mean(result.floats, axis=0) - y0).mean())
     # Independent samples about y0 would leave 1/16 of the squared distance; a bias of the sampler stays.
@@ -78,7 +78,7 @@ def test_realism_0_on_set5(upscaler: Upscaler, shared_data: Path) -> None:
         pixels = torch.from_numpy(images.read(file).pixels.copy()).permute(2, 0, 1)
         y = modcrop(pixels, multiple=4)
         x = imresize_uint8(y, scale=0.25).permute(1, 2, 0).numpy()
-        result = upscaler(x, realism=0.0)
+        result = upscaler(x, realism=0.0, floats=True)
         scores.append(quality.psnr(y.permute(1, 2, 0).numpy(), result.image, protocol="y-modern", scale=4))
         back = imresize(torch.from_numpy(result.floats[0]).permute(2, 0, 1).double(), scale=0.25)
         error = (back - torch.from_numpy(x).permute(2, 0, 1).double() / 255).square().mean()

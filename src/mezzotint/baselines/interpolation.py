@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mezzotint.errors import UsageError
-from mezzotint.operators.resize import imresize, imresize_uint8
+from mezzotint.operators.resize import Kernel, imresize, imresize_uint8
 
 Size = tuple[int, int]
 """Height and width in pixels."""
 
 
 @dataclass(frozen=True)
-class Nearest:
+class _Kernel:
+    kernel: ClassVar[Kernel]
+
+    def __call__(self, x: Tensor, *, scale: float, size: Size | None = None) -> Tensor:
+        if size is not None and min(size) < 1:
+            raise UsageError(f"size {size[0]}x{size[1]} is not at least 1 pixel a side")
+        resize = imresize_uint8 if x.dtype == torch.uint8 else imresize
+        return resize(x, scale=None if size else scale, size=size, kernel=self.kernel)
+
+
+@dataclass(frozen=True)
+class Nearest(_Kernel):
     """Repeat the nearest pixel: large pixel j shows small pixel floor((j + 1/2) / scale), counted from 0.
 
     Call it with x (b c h w); it returns b c H W of the same type. H and W are `size`, or `scale` times h and w,
     rounded up. Raises UsageError for a scale or size that is not positive.
     """
 
-    def __call__(self, x: Tensor, *, scale: float, size: Size | None = None) -> Tensor:
-        for axis, (length, ratio) in zip((-2, -1), _targets(x, scale, size), strict=True):
-            n = x.shape[axis]
-            positions = torch.arange(length, dtype=torch.float64)
-            # The tiny term keeps pixel centres that fall on an edge, but for rounding, on its right.
-            indices = torch.floor((positions + 0.5) / ratio + 1e-9).to(torch.int64).clamp_max(n - 1)
-            x = x.index_select(axis, indices.to(x.device))
-        return x
+    kernel: ClassVar[Kernel] = "nearest"
 
 
 @dataclass(frozen=True)
-class Bicubic:
+class Bicubic(_Kernel):
     """Interpolate with Keys' cubic (a = -1/2) as MATLAB's `imresize` does, antialiased where it shrinks.
 
     Call it with x (b c h w); it returns b c H W of the same type, not clipped. H and W are `size`, or `scale` times h
@@ -42,13 +46,11 @@ class Bicubic:
     the tables of the literature. Raises UsageError for a scale or size that is not positive.
     """
 
-    def __call__(self, x: Tensor, *, scale: float, size: Size | None = None) -> Tensor:
-        resize = imresize_uint8 if x.dtype == torch.uint8 else imresize
-        return resize(x, scale=scale) if size is None else resize(x, size=size)
+    kernel: ClassVar[Kernel] = "cubic"
 
 
 @dataclass(frozen=True)
-class Lanczos:
+class Lanczos(_Kernel):
     """Interpolate with sinc(u) sinc(u / 3), |u| < 3, weights of a pixel normalised, border mirrored.
 
     Call it with x (b c h w); it returns b c H W of the same type, not clipped. H and W are `size`, or `scale` times h
@@ -56,19 +58,4 @@ class Lanczos:
     not positive.
     """
 
-    def __call__(self, x: Tensor, *, scale: float, size: Size | None = None) -> Tensor:
-        resize = imresize_uint8 if x.dtype == torch.uint8 else imresize
-        if size is None:
-            return resize(x, scale=scale, kernel="lanczos3")
-        return resize(x, size=size, kernel="lanczos3")
-
-
-def _targets(x: Tensor, scale: float, size: Size | None) -> list[tuple[int, float]]:
-    """Return (length, ratio) of both axes."""
-    if size is not None:
-        if min(size) < 1:
-            raise UsageError(f"size {size[0]}x{size[1]} is not at least 1 pixel a side")
-        return [(m, m / n) for m, n in zip(size, x.shape[-2:], strict=True)]
-    if not (math.isfinite(scale) and scale > 0):
-        raise UsageError(f"scale {scale} is not a positive number: use for example 4")
-    return [(math.ceil(n * scale - 1e-9), float(scale)) for n in x.shape[-2:]]
+    kernel: ClassVar[Kernel] = "lanczos3"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mezzotint import weights
 from mezzotint.errors import UsageError
@@ -19,8 +19,13 @@ _PREFIX = "predictor."
 class Predictor:
     """Enlarge x (b, 1 or 3, h, w in [0, 1]) by the network's own scale; not clipped."""
 
-    network: nn.Module
+    network: Span
     scale: int
+
+    @property
+    def reach(self) -> int:
+        """Pixels of x to each side that a large pixel depends on."""
+        return self.network.reach
 
     @torch.no_grad()
     def __call__(self, x: Tensor, *, scale: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
@@ -38,7 +43,8 @@ def load(path: str | Path = weights.SHIPPED_FOLDER / "mezzotint-x4.safetensors")
     scale = int(card.scale)
     network = Span(channels=card.config["channels"], blocks=card.config["blocks"], scale=scale, collapsed=False)
     network.load_state_dict({k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)})
-    return Predictor(network.eval().requires_grad_(False), scale)
+    network.eval().requires_grad_(False)
+    return Predictor(network, scale)
 
 
 def build() -> Predictor:

@@ -181,7 +181,9 @@ def _diffusion(
     from mezzotint.quality import Candidate, Output
 
     def upscale(x: np.ndarray, seed: int) -> Output:
-        result = upscaler(x, scale=scale, seed=seed, steps=steps, realism=realism, consistent=consistent)
+        result = upscaler(
+            x, scale=scale, seed=seed, steps=steps, realism=realism, consistent=consistent, floats=True
+        )
         return Output(result.floats[0], {"nfe": result.record.evaluations})
 
     given = {"steps": steps, "realism": realism}
@@ -210,7 +212,7 @@ def _read(files: Sequence[Path], *, whole: bool, messages: Messages) -> Iterator
 
     sizes = {}
     for file in files:
-        pixels = images.read(file).pixels
+        pixels = images.read_plain(file).pixels
         sizes[file] = (pixels.shape[0], pixels.shape[1])
         yield file.name, pixels
     benchmark = benchmarks.recognise(files) if whole else None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.images import tiles
+from mezzotint.operators.resize import Kernel, RowResize
 
 Compute = Callable[[int, int], tuple[Tensor, ...]]
 
@@ -42,7 +43,7 @@ class Stage:
         if height < 1 or band < 1:
             raise ValueError(f"a stage of {height} rows in bands of {band}: both start at 1")
         self.height, self.band, self.scales = height, band, scales
-        self._compute, self._done = compute, done
+        self.compute, self._done = compute, done
         self._kept: deque[tuple[Tensor, ...]] = deque()
         self._first = self._made = 0
         self._readers: list[Reader] = []
@@ -64,7 +65,7 @@ class Stage:
         """Rows of the stage (not of the output) from `start` to `stop`."""
         while self._made * self.band < stop:
             top = self._made * self.band
-            self._kept.append(self._compute(top, min(self.height, top + self.band)))
+            self._kept.append(self.compute(top, min(self.height, top + self.band)))
             self._made += 1
             if self._done is not None:
                 self._done()
@@ -112,10 +113,16 @@ class Reader:
     def window(self, start: int, stop: int, *, halo: int) -> tuple[Tensor, int]:
         """The rows from `start` to `stop` with `halo` rows more on each side as far as the picture goes, and the
         number of the first one; the next call begins at `stop`."""
-        height = self.stage.height
-        first, last = max(0, start - halo), min(height, stop + halo)
-        keep = height if stop == height else max(0, stop - halo)
-        return self.take(first, last, keep=keep), first
+        first, last = max(0, start - halo), min(self.stage.height, stop + halo)
+        return self.take(first, last, keep=self._next(stop, halo)), first
+
+    def skip(self, stop: int, *, halo: int) -> None:
+        """Go on as after `window(..., stop, halo=halo)`, without the rows."""
+        self.position = max(self.position, self._next(stop, halo))
+        self.stage._forget()
+
+    def _next(self, stop: int, halo: int) -> int:
+        return self.stage.height if stop == self.stage.height else max(0, stop - halo)
 
 
 def of_tensor(x: Tensor, *, band: int) -> Stage:
@@ -166,6 +173,56 @@ def local(
         return (result,)
 
     return Stage(compute, height=source.height, band=band, scales=(scale,), done=done)
+
+
+def resized(
+    source: Stage, *, width: int, size: tuple[int, int], band: int, kernel: Kernel = "cubic", output: int = 0
+) -> Stage:
+    """The picture of one output of `source`, `width` pixels wide, resized to (height, width) `size` as `imresize` does.
+
+    `band` counts rows after. The output may have several rows for each row of its stage.
+    """
+    reader, scale = source.reader(output), source.scales[output]
+    resize = RowResize((source.height * scale, width), size, kernel)
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        top, bottom = resize.needed(start, stop)
+        first, last = top // scale, -(-bottom // scale)
+        # At the border the kernel mirrors, so a later row may need an earlier one.
+        later = source.height if stop == size[0] else resize.needed(stop, size[0])[0] // scale
+        rows = reader.take(first, last, keep=later)
+        return (resize(rows, first=first * scale, rows=(start, stop)),)
+
+    return Stage(compute, height=size[0], band=band)
+
+
+def regrouped(source: Stage, *, rows: int, band: int, output: int = 0) -> Stage:
+    """One output of `source` as a stage that counts `rows` rows of it as one; `band` counts those.
+
+    Raises ValueError where the rows do not come out even.
+    """
+    reader, scale = source.reader(output), source.scales[output]
+    total = source.height * scale
+    if total % rows:
+        raise ValueError(f"{total} rows cannot be counted by {rows}")
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        first, last = start * rows // scale, -(-stop * rows // scale)
+        taken = reader.take(first, last, keep=stop * rows // scale)
+        offset = start * rows - first * scale
+        return (taken[..., offset : offset + (stop - start) * rows, :],)
+
+    return Stage(compute, height=total // rows, band=band, scales=(rows,))
+
+
+def mapped(source: Stage, function: Callable[[Tensor], Tensor], *, output: int = 0) -> Stage:
+    """`function` of the rows of one output, which looks at each pixel alone."""
+    reader = source.reader(output)
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        return (function(reader.take(start, stop, keep=stop)),)
+
+    return Stage(compute, height=source.height, band=source.band, scales=(source.scales[output],))
 
 
 def whole(stage: Stage, *, output: int = 0) -> Tensor:

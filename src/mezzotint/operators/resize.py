@@ -7,6 +7,7 @@ the border (they truncate and renormalise the kernel) or everywhere (no antialia
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from mezzotint.errors import UsageError
 
-Kernel = Literal["cubic", "lanczos3", "linear", "box"]
+Kernel = Literal["cubic", "lanczos3", "linear", "box", "nearest"]
 Border = Literal["symmetric", "replicate"]
 
 _SUPPORT: dict[str, float] = {"cubic": 4.0, "lanczos3": 6.0, "linear": 2.0, "box": 1.0}
@@ -56,9 +57,15 @@ def taps(
 
     `ratio` is output over input (1/4 to shrink four times); weights of a row sum to 1. Rows are those of MATLAB's
     `imresize`: centre u = j / ratio + (1 - 1 / ratio) / 2 counted from 1, kernel stretched by 1 / ratio when shrinking.
+    "nearest" is not MATLAB's: pixel j, counted from 0, is pixel floor((j + 1/2) / ratio).
     """
+    if kernel == "nearest":
+        position = (torch.arange(n_out, dtype=torch.float64) + 0.5) / ratio
+        # The tiny term keeps pixel centres that fall on an edge, but for rounding, on its right.
+        indices = torch.floor(position + 1e-9).to(torch.int64).clamp_max(n_in - 1)
+        return torch.ones(n_out, 1, dtype=torch.float64), indices[:, None]
     if kernel not in _SUPPORT:
-        raise UsageError(f"kernel {kernel!r} is unknown: use one of {', '.join(_SUPPORT)}")
+        raise UsageError(f"kernel {kernel!r} is unknown: use one of {', '.join((*_SUPPORT, 'nearest'))}")
     stretched = antialias and ratio < 1
     width = _SUPPORT[kernel] / ratio if stretched else _SUPPORT[kernel]
     centre = torch.arange(1, n_out + 1, dtype=torch.float64) / ratio + 0.5 * (1 - 1 / ratio)
@@ -116,6 +123,37 @@ def _plan(shape: tuple[int, int], scale: float | None, size: tuple[int, int] | N
         raise UsageError(f"imresize to {lengths[0]}x{lengths[1]} pixels: both sides must be at least 1")
     steps = [(axis - 2, lengths[axis], ratios[axis]) for axis in (0, 1)]
     return sorted(steps, key=lambda step: step[2])
+
+
+@dataclass(frozen=True)
+class RowResize:
+    """`imresize` to a size, for pictures (..., h, w) of which only some rows are there at a time.
+
+    `shape` and `size` are (height, width) of the whole picture before and after.
+    """
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+    kernel: Kernel = "cubic"
+
+    def _taps(self, axis: int) -> tuple[Tensor, Tensor]:
+        n, m = self.shape[axis], self.size[axis]
+        return taps(n, m, ratio=m / n, kernel=self.kernel)
+
+    def needed(self, start: int, stop: int) -> tuple[int, int]:
+        """First and one past the last row before that rows `start` to `stop` after depend on."""
+        indices = self._taps(0)[1][start:stop]
+        return int(indices.min()), int(indices.max()) + 1
+
+    def __call__(self, window: Tensor, *, first: int, rows: tuple[int, int]) -> Tensor:
+        """Rows `rows` (first and one past the last) after, from a window of rows before that starts at row `first`."""
+        weights, indices = self._taps(0)
+        down = (-2, weights[rows[0] : rows[1]], indices[rows[0] : rows[1]] - first)
+        across = (-1, *self._taps(1))
+        ratios = [m / n for m, n in zip(self.size, self.shape, strict=True)]
+        for axis, w, j in (down, across) if ratios[0] <= ratios[1] else (across, down):
+            window = _resize_axis(window, axis, w, j)
+        return window
 
 
 def imresize(

@@ -124,9 +124,15 @@ def test_consistency_is_reached_and_certified(refined: Upscaler) -> None:
     assert refined(x, consistent=False, realism=0.2).record.consistency.after_rms == pytest.approx(
         certificate.before_rms, rel=1e-4
     )
-    pixels = (result.image.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
-    saved = imresize(torch.from_numpy(pixels).permute(2, 0, 1).double(), scale=0.25) - x.double() * 255
-    assert certificate.saved_rms == pytest.approx(float(saved.square().mean().sqrt()), rel=1e-3)
+    assert certificate.saved_rms == certificate.after_rms
+    pixels = (x.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
+    rounded = refined(pixels, consistent=True, realism=0.2)
+    saved = imresize(torch.from_numpy(rounded.image).permute(2, 0, 1).double(), scale=0.25)
+    error = saved - torch.from_numpy(pixels).permute(2, 0, 1).double()
+    certificate = rounded.record.consistency
+    assert certificate.after_rms < 1e-3 < certificate.saved_rms
+    assert certificate.saved_rms == pytest.approx(float(error.square().mean().sqrt()), rel=1e-3)
+    assert certificate.saved_max == pytest.approx(float(error.abs().max()), rel=1e-3)
 
 
 def test_consistency_survives_saturated_areas(refined: Upscaler) -> None:
@@ -180,7 +186,7 @@ def test_options_of_other_methods_are_refused() -> None:
 
 
 @pytest.mark.parametrize("bad", [
-    np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.int32),
+    np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), np.int32),
     np.full((4, 4, 3), np.nan), np.full((4, 4, 3), 2.0), torch.zeros(4, 4), torch.zeros(1, 3, 4, 4, dtype=torch.uint8),
     [[1, 2]],
 ])  # fmt: skip

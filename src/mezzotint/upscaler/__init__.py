@@ -1,0 +1,509 @@
+"""The front door: a picture in, the same picture larger out, and a record of what was done."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint import __version__, methods
+from mezzotint.baselines.span import Predictor
+from mezzotint.errors import InputError, UsageError
+from mezzotint.methods.mezzotint_x4 import PredictRefine
+from mezzotint.record import Deadline, Machine, Record, Request, libraries
+from mezzotint.upscaler import passes, planning
+from mezzotint.upscaler.engines import Diffusion, Engine, Interpolation, Refinement, Regression, Settings
+from mezzotint.upscaler.planning import Plan
+from mezzotint.upscaler.samples import Coding, check_range, survey
+from mezzotint.upscaler.work import Job, Moments, Rows, RowSink, Sink
+
+__all__ = ["Enlarged", "Interpolation", "Result", "Upscaler", "load", "target_size"]
+
+Picture = np.ndarray | Tensor | str | Path
+Progress = Callable[[int, int], None]
+
+DEFAULT = "mezzotint-x4"
+SCALE_LIMIT = 64.0
+SMALLEST_TILE = 16
+# Larger pictures than this are refused before any work: with rows that come and go the disk is the limit, a method
+# that needs the whole picture has to hold it.
+PIXEL_LIMIT = 2**38
+WHOLE_PIXEL_LIMIT = 2**28
+
+
+@dataclass(frozen=True)
+class Result:
+    """One picture made larger.
+
+    `image` has the kind of the input (numpy h w c or h w of the same dtype, torch b c H W in [0, 1]; numpy of the
+    file's depth for a path); `images` and `records` hold all samples (of a batch, `records` holds one a picture).
+    `floats` holds, where asked for, every sample of a single picture as h w c float32 in [0, 1] before it was rounded
+    to the input's kind, without alpha. `spread` is the standard deviation over the samples, one value a pixel (h w
+    float32, 1 = the whole range), None where it was not asked for.
+    """
+
+    image: Any
+    images: tuple[Any, ...]
+    record: Record
+    records: tuple[Record, ...]
+    floats: tuple[np.ndarray, ...] = ()
+    spread: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """Samples of one picture as rows h w n of its type, their records, and their spread as rows h w 1, float32."""
+
+    samples: tuple[Rows, ...]
+    records: tuple[Record, ...]
+    spread: Rows | None = None
+
+
+def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
+    """Return the upscaler of a shipped model, a file or folder of weights, a hub id or any name of `methods`.
+
+    Raises UsageError for an unknown name (with the nearest ones) or a recipe that has no weights yet, WeightsError for
+    a damaged file.
+    """
+    where = _device(device)
+    reason = ""
+    if name == "auto":
+        name, reason = DEFAULT, f"{DEFAULT} is the only shipped model"
+    spec = methods.resolve(str(name))
+    if spec.card is not None and spec.card.family == "baseline":
+        run = methods.resolve_function(spec.card)()
+        baseline: Engine = Regression(run) if isinstance(run, Predictor) else Interpolation(run)
+        return Upscaler(spec.card.name, baseline, local=spec.card.local, reason=reason, device=where)
+    method, card = methods.load_with_card(str(name))
+    method.eval().requires_grad_(False).to(where)
+    engine: Engine = Refinement(method) if isinstance(method, PredictRefine) else Diffusion(method, int(card.scale))
+    return Upscaler(
+        card.name,
+        engine,
+        weights=card.digest,
+        local=card.local,
+        steps=card.steps_default,
+        realism=card.realism_default,
+        consistent=card.consistent_default,
+        reason=reason,
+        device=where,
+        card=card,
+    )
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Make pictures larger with one engine and its defaults. Build it with `load`."""
+
+    name: str
+    engine: Engine
+    weights: str = ""
+    local: bool = False
+    steps: int | None = None
+    realism: float | None = None
+    consistent: bool = False
+    reason: str = ""
+    device: torch.device = torch.device("cpu")
+    card: Any = None
+
+    def request(
+        self,
+        picture: Picture,
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        long_side: int | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        samples: int = 1,
+        realism: float | None = None,
+        consistent: bool | None = None,
+        colour: str = "none",
+        tile: int | str | None = "auto",
+        range: tuple[float, float] | None = None,
+    ) -> Request:
+        """Return the request that the first sample of a call with these arguments carries; sample k has seed + k.
+
+        Nothing is computed; every UsageError that the call would raise is raised here.
+        """
+        pixels, coding, _ = _array(picture, range)
+        return self.prepare(
+            pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
+            samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile,
+        ).request  # fmt: skip
+
+    def prepare(
+        self,
+        rows: Rows,
+        coding: Coding,
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        long_side: int | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        samples: int = 1,
+        realism: float | None = None,
+        consistent: bool | None = None,
+        colour: str = "none",
+        tile: int | str | None = "auto",
+    ) -> Job:
+        """Return what `enlarge` takes: every option checked, and one look at all samples `rows` (h w n).
+
+        Raises UsageError for a wrong option, InputError for samples that cannot be used.
+        """
+        settings = self._settings(steps=steps, realism=realism, samples=samples, tile=tile, colour=colour)
+        h, w = int(rows.shape[0]), int(rows.shape[1])
+        size = target_size(h, w, scale=scale, width=width, height=height, long_side=long_side)
+        first = _seed(seed, samples)
+        consistent = self.consistent if consistent is None else consistent
+        chain = self._chain(h, w, size, consistent=consistent)
+        seen = survey(rows, coding)
+        request = Request(
+            version=__version__,
+            method=self.name,
+            weights=self.weights,
+            picture=f"{seen.number:016x}",
+            input_size=(h, w),
+            channels=int(rows.shape[2]),
+            output_size=size,
+            chain=chain,
+            seed=first,
+            steps=settings.steps,
+            realism=settings.realism,
+            consistent=consistent,
+            colour=colour,
+            coding=coding.describe(),
+        )
+        return Job(rows, coding, seen, request, settings, samples)
+
+    @torch.no_grad()
+    def enlarge(
+        self,
+        job: Job,
+        *,
+        sink: Sink,
+        spread: bool = False,
+        floats: list[np.ndarray] | None = None,
+        progress: Progress | None = None,
+    ) -> Enlarged:
+        """Do a job row by row: memory grows with the width of the picture, not with its height.
+
+        `sink(shape, dtype)` makes what results are written to, rows h w n (and the spread, h w 1 float32). `floats`
+        gets every sample's colours before rounding, h w c float32. `progress(done, all)` is called now and then.
+        """
+        each = passes.calls(job.request, coding=job.coding, engine=self.engine, settings=job.settings)
+        total, done = max(1, each) * job.samples, 0
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(min(done, total), total)
+
+        size, c = job.request.output_size, job.coding.channels
+        stored: list[RowSink] = []
+        records: list[Record] = []
+        moments = None
+        if spread and job.samples > 1:
+            moments = Moments(*(sink((*size, c), np.dtype(np.float32)) for _ in ("mean", "squares")))
+        for k in range(job.samples):
+            request = job.request.model_copy(update={"seed": job.request.seed + k})
+            began, clock = time.perf_counter(), passes.Clock()
+            work = passes.prepare(
+                lambda start, stop: job.coding.decode(job.rows[start:stop]), coding=job.coding, survey=job.survey,
+                request=request, engine=self.engine, settings=job.settings, device=self.device, clock=clock,
+                callback=tell, floats=floats is not None,
+            )  # fmt: skip
+            out = sink((*size, int(job.rows.shape[2])), job.coding.dtype)
+            whole = None if floats is None else np.empty((*size, job.coding.groups[0].stop), np.float32)
+            for start, stop in work.bands():
+                rows = work.rows.take(start, stop, keep=stop)
+                with clock.part("writing"):
+                    out[start:stop] = job.coding.encode(rows)
+                if moments is not None:
+                    moments.add(start, stop, rows[0, :c].permute(1, 2, 0).cpu().numpy(), number=k)
+                if whole is not None and work.floats is not None:
+                    exact = work.floats.take(start, stop, keep=stop)
+                    whole[start:stop] = exact[0].permute(1, 2, 0).cpu().numpy()
+            if whole is not None and floats is not None:
+                floats.append(whole)
+            if not each:
+                tell()
+            stored.append(out)
+            layout = self.engine.layout(*request.input_size, settings=job.settings)
+            records.append(
+                Record(
+                    request=request,
+                    libraries=libraries(),
+                    reason=self.reason,
+                    adapted=self._adapted(job, request),
+                    evaluations=self.engine.evaluations(job.settings)
+                    * passes.passes(request, self.engine)
+                    * len(job.coding.groups),
+                    tile=layout.tile,
+                    seconds=round(time.perf_counter() - began, 3),
+                    consistency=work.certificate(),
+                    sizes=passes.sizes(request, self.engine),
+                    timings={name: round(value, 3) for name, value in clock.seconds.items()},
+                    machine=Machine.here(device=str(self.device)),
+                )
+            )
+        deviation = None if moments is None else moments.deviation(sink((*size, 1), np.dtype(np.float32)))
+        return Enlarged(tuple(stored), tuple(records), deviation)
+
+    def plan(self, job: Job) -> Plan:
+        """Return what a job will take, after timing a small part of it."""
+        return planning.plan(job, engine=self.engine, device=self.device)
+
+    def within(self, job: Job, seconds: float) -> tuple[Job, Deadline]:
+        """Return the job with as many of its steps as `seconds` allow, and what was chosen; raises UsageError."""
+        return planning.within(job, seconds, engine=self.engine, device=self.device)
+
+    def __call__(
+        self,
+        picture: Picture,
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        long_side: int | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        samples: int = 1,
+        realism: float | None = None,
+        consistent: bool | None = None,
+        colour: str = "none",
+        tile: int | str | None = "auto",
+        range: tuple[float, float] | None = None,
+        spread: bool = False,
+        floats: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Make `picture` larger: numpy h w (c) uint8, uint16 or float, torch (b) c h w in [0, 1], or a path.
+
+        c is 1 or 3, or 2 or 4 with alpha last. One of `scale` (default 4; 1 < scale <= 64), `width`, `height`,
+        `long_side` names the size. Sample k uses seed + k. Every picture of a torch batch gets the noise of its own
+        pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names the values that
+        are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot be used.
+        """
+        if isinstance(picture, Tensor) and picture.ndim == 4:
+            if len(picture) == 0:
+                raise InputError("the batch holds no picture")
+            alone = [
+                self(
+                    one, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
+                    samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile, range=range,
+                    progress=progress,
+                )
+                for one in picture
+            ]  # fmt: skip
+            images = tuple(torch.stack([part.images[k] for part in alone]) for k in builtins.range(samples))
+            return Result(images[0], images, alone[0].record, tuple(part.record for part in alone))
+        pixels, coding, finish = _array(picture, range)
+        job = self.prepare(
+            pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
+            samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile,
+        )  # fmt: skip
+        exact: list[np.ndarray] | None = [] if floats else None
+        done = self.enlarge(job, sink=np.empty, spread=spread, floats=exact, progress=progress)
+        made = tuple(finish(np.asarray(rows)) for rows in done.samples)
+        deviation = None if done.spread is None else np.asarray(done.spread)[..., 0]
+        return Result(made[0], made, done.records[0], done.records, tuple(exact or ()), deviation)
+
+    # -- options ----------------------------------------------------------------------------------------------------
+
+    def _chain(self, h: int, w: int, size: tuple[int, int], *, consistent: bool) -> tuple[str, ...]:
+        m = self.engine.scale
+        chain, reached = [self.name], m or 1
+        if m is not None:
+            while h * reached < size[0] or w * reached < size[1]:
+                chain.append(self.name)
+                reached *= m
+            if (h * reached, w * reached) != size:
+                chain.append(f"bicubic to {size[0]}x{size[1]}")
+        elif consistent and (size[0] % h or size[1] % w or size[0] // h != size[1] // w):
+            raise UsageError(
+                f"--consistent needs a whole scale, {size[0]}x{size[1]} is none of {h}x{w}: use --no-consistent"
+            )
+        limit = PIXEL_LIMIT if self.engine.streams else WHOLE_PIXEL_LIMIT
+        pixels = max(h * w * reached**2, size[0] * size[1])
+        if pixels > limit:
+            raise UsageError(
+                f"{self.name} would make {pixels:,} pixels on the way, its limit is {limit:,}: use a smaller --scale"
+                + ("" if self.engine.streams else f", or --method {DEFAULT}, which works row by row")
+            )
+        return tuple(chain)
+
+    def _adapted(self, job: Job, request: Request) -> tuple[str, ...]:
+        adapted = []
+        plain = isinstance(self.engine, Interpolation)
+        if job.coding.space == "grey" and not plain:
+            adapted.append("grey: worked on as three equal channels, their mean kept")
+        if job.coding.space == "cmyk" and not plain:
+            adapted.append("CMYK: inverted C, M and Y worked on as one picture, K as another")
+        if job.coding.linear:
+            adapted.append("linear light: worked on in the transfer function of sRGB, written in linear light")
+        if (job.coding.low, job.coding.high) != (0.0, 1.0):
+            adapted.append(f"range: {job.coding.low:g} to {job.coding.high:g} worked on as 0 to 1")
+        if job.survey.is_transparent():
+            adapted.append("transparency: colours bled under it for the method, the input's own kept where alpha is 0")
+        if job.survey.alpha is not None and not job.survey.constant_alpha():
+            adapted.append("alpha: enlarged by bicubic interpolation, clipped")
+        if len(request.chain) > 1:
+            adapted.append("size: " + ", then ".join(request.chain))
+        return tuple(adapted)
+
+    def _settings(
+        self, *, steps: int | None, realism: float | None, samples: int, tile: int | str | None, colour: str
+    ) -> Settings:
+        if isinstance(self.engine, Interpolation | Regression) and steps is not None:
+            raise UsageError(f"{self.name} takes no steps: leave --steps out")
+        if steps is not None and (isinstance(steps, bool) or int(steps) != steps or not 1 <= steps <= 4000):
+            raise UsageError(f"steps {steps} is not a whole number from 1 to 4000")
+        if realism is not None and self.realism is None:
+            raise UsageError(f"{self.name} has no realism: leave --realism out, or use --method {DEFAULT}")
+        if realism is not None and not 0 <= realism <= 1:
+            raise UsageError(f"realism {realism:g} lies outside 0 (the mean) to 1 (a sample)")
+        if isinstance(samples, bool) or int(samples) != samples or not 1 <= samples <= 1000:
+            raise UsageError(f"samples {samples} is not a whole number from 1 to 1000")
+        if colour != "none":
+            raise UsageError(f"colour {colour!r} is unknown: use none")
+        return Settings(
+            steps=self.steps if steps is None else int(steps),
+            realism=self.realism if realism is None else float(realism),
+            tile=self._tile(tile),
+        )
+
+    def _tile(self, tile: int | str | None) -> int | str | None:
+        if tile is None or tile == "none":
+            return None
+        if tile == "auto":
+            return "auto"
+        if isinstance(tile, str | bool) or int(tile) != tile:
+            raise UsageError(
+                f"tile {tile!r} is no number of pixels: use --tile {SMALLEST_TILE} or larger, auto or none"
+            )
+        if tile < SMALLEST_TILE:
+            raise UsageError(
+                f"tile {tile} is smaller than the smallest, {SMALLEST_TILE} input pixels: "
+                f"use --tile {SMALLEST_TILE} or larger, or --tile auto"
+            )
+        if not self.local:
+            raise UsageError(f"{self.name} is not local, tiles would show: use --tile auto or none")
+        return int(tile)
+
+
+def target_size(
+    h: int,
+    w: int,
+    *,
+    scale: float | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    long_side: int | None = None,
+) -> tuple[int, int]:
+    """Return (height, width) of the result; raises UsageError for a scale or size that cannot be meant."""
+    named = {"scale": scale, "width": width, "height": height, "long-side": long_side}
+    given = [name for name, value in named.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"--{given[0]} and --{given[1]} both name the size: use one of them")
+    if scale is None and not given:
+        scale = 4.0
+    if scale is not None:
+        if isinstance(scale, bool) or not math.isfinite(scale) or not 1 < scale <= SCALE_LIMIT:
+            raise UsageError(
+                f"scale {scale:g} cannot be used: it must be above 1 and at most {SCALE_LIMIT:g}"
+                " (mezzotint degrade makes pictures smaller)"
+            )
+        size = (_round(h * scale), _round(w * scale))
+    else:
+        value = named[given[0]]
+        assert value is not None
+        if isinstance(value, bool) or int(value) != value or value < 1:
+            raise UsageError(f"{given[0]} {value} is not a whole number of pixels from 1")
+        reference = {"width": w, "height": h, "long-side": max(h, w)}[given[0]]
+        factor = value / reference
+        if not 1 < factor <= SCALE_LIMIT:
+            raise UsageError(
+                f"{given[0]} {value} is {factor:.3g} times the input's {reference}: "
+                f"it must be above 1 time and at most {SCALE_LIMIT:g} times"
+            )
+        size = (_round(h * factor), _round(w * factor))
+    if size[0] * size[1] > PIXEL_LIMIT:
+        raise UsageError(f"a result of {size[0]}x{size[1]} pixels is above the limit of {PIXEL_LIMIT} in all")
+    return size
+
+
+def _round(value: float) -> int:
+    return max(1, math.floor(value + 0.5))
+
+
+def _seed(seed: int, samples: int) -> int:
+    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**64 - samples:
+        raise UsageError(f"seed {seed} is not a whole number from 0 to 2^64 - 1")
+    return int(seed)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device cuda is not available here: use --device cpu or auto")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device mps is not available here: use --device cpu or auto")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device {name!r} is unknown: use auto, cpu, cuda or mps") from None
+
+
+def _array(
+    picture: Picture, bounds: tuple[float, float] | None
+) -> tuple[np.ndarray, Coding, Callable[[np.ndarray], Any]]:
+    """Return the samples as h w n, what they stand for, and how to give results back in the kind of the input.
+
+    Raises InputError for what is no picture.
+    """
+    if isinstance(picture, str | Path):
+        from mezzotint import images
+
+        read = images.read(Path(picture))
+        low, high = check_range(bounds, np.issubdtype(read.dtype, np.floating))
+        coding = Coding(read.dtype, read.space, read.alpha, low, high, read.linear)
+        return np.asarray(read.rows[0 : read.height]), coding, lambda rows: rows
+    if isinstance(picture, Tensor):
+        if picture.ndim != 3 or not picture.is_floating_point():
+            raise InputError(
+                f"a torch picture is float b c h w or c h w in [0, 1], not {picture.dtype} {tuple(picture.shape)}"
+            )
+        pixels = picture.detach().cpu().float().permute(1, 2, 0).numpy()
+    elif isinstance(picture, np.ndarray):
+        pixels = picture[:, :, None] if picture.ndim == 2 else picture
+    else:
+        raise InputError(f"a picture is a numpy array, a torch tensor or a path, not {type(picture).__name__}")
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
+        raise InputError(
+            f"a picture of shape {pixels.shape} cannot be used: h w c with 1 or 3 channels is needed, 2 or 4 with alpha"
+        )
+    kind = pixels.dtype
+    if kind not in (np.uint8, np.uint16):
+        if not np.issubdtype(kind, np.floating):
+            raise InputError(f"a picture of {kind} cannot be used: uint8, uint16 or float in [0, 1] is needed")
+        pixels = pixels.astype(np.float32)
+    low, high = check_range(bounds, pixels.dtype == np.float32)
+    space: Literal["grey", "rgb"] = "grey" if pixels.shape[2] < 3 else "rgb"
+    coding = Coding(pixels.dtype, space, pixels.shape[2] in (2, 4), low, high)
+    if isinstance(picture, Tensor):
+        return pixels, coding, lambda rows: torch.from_numpy(rows).permute(2, 0, 1).contiguous()
+    return pixels, coding, lambda rows: rows.astype(kind, copy=False)

@@ -1,0 +1,360 @@
+"""One sample of one picture as a chain of stages: passes of an engine, corrections, the exact size, measurements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mezzotint.images import bands
+from mezzotint.images.alpha import REACH, bleed
+from mezzotint.noise import Noise
+from mezzotint.operators.bicubic import MARGIN, REDUCTION_MARGIN, BicubicDown
+from mezzotint.record import Consistency, Request
+from mezzotint.upscaler.engines import Engine, Settings
+from mezzotint.upscaler.samples import Coding, Survey
+
+ROUNDS = 8
+"""How often the correction and the clip to [0, 1] alternate at most."""
+
+# Rounds end where nothing left [0, 1] by more than this: further ones would change less.
+_OVERSHOOT = 2e-5
+_HALO = MARGIN + REDUCTION_MARGIN
+
+
+class Clock:
+    """Seconds spent in named parts of the work; a part within another counts for itself alone."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._open: list[str] = []
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        self._pass()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._pass()
+            self._open.pop()
+
+    def stage(self, stage: bands.Stage, name: str) -> bands.Stage:
+        """The same stage, whose computation counts as `name`."""
+        compute = stage.compute
+
+        def timed(start: int, stop: int) -> tuple[Tensor, ...]:
+            with self.part(name):
+                return compute(start, stop)
+
+        stage.compute = timed
+        return stage
+
+    def _pass(self) -> None:
+        now = time.perf_counter()
+        if self._open:
+            self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
+        self._since = now
+
+
+@dataclass
+class Deviation:
+    """Root mean square and largest absolute difference, in grey levels of 255, added up over parts."""
+
+    squares: float = 0.0
+    count: int = 0
+    largest: float = 0.0
+
+    def add(self, difference: Tensor) -> None:
+        levels = difference.double() * 255
+        self.squares += float(levels.square().sum())
+        self.count += levels.numel()
+        self.largest = max(self.largest, float(levels.abs().max()))
+
+    @property
+    def rms(self) -> float:
+        return (self.squares / self.count) ** 0.5
+
+
+@dataclass
+class _Measure:
+    """Rows of a result made small again against the rows of the small picture, as they become known."""
+
+    reduced: bands.Reader
+    small: bands.Reader
+    deviation: Deviation
+
+    def advance(self, stop: int) -> None:
+        start = self.small.position
+        if stop > start:
+            rows = self.reduced.take(start, stop, keep=stop) - self.small.take(start, stop, keep=stop)
+            self.deviation.add(rows)
+
+
+@dataclass
+class Work:
+    """One sample of one picture, ready to be read row by row from `rows`: (1, n, rows, W), n channels with alpha.
+
+    Values are those that the file will hold, in [0, 1] (see `Coding.levels`). `certificate` is complete when all rows
+    were read and `finish` was called.
+    """
+
+    rows: bands.Reader
+    floats: bands.Reader | None
+    height: int
+    band: int
+    operator: str
+    measures: list[_Measure] = field(default_factory=list)
+    kinds: dict[str, Deviation] = field(default_factory=dict)
+    small_height: int = 1
+
+    def bands(self) -> Iterator[tuple[int, int]]:
+        """(first, one past the last) row of each band, in order; what is measured keeps up with them."""
+        for start in range(0, self.height, self.band):
+            stop = min(self.height, start + self.band)
+            yield start, stop
+            # A few rows behind, so that measuring asks for no rows that are not made yet.
+            seen = self.small_height if stop == self.height else stop * self.small_height // self.height - 4
+            for measure in self.measures:
+                measure.advance(seen)
+
+    def certificate(self) -> Consistency:
+        before = self.kinds.get("before", self.kinds["after"])
+        figures: dict[str, float] = {}
+        for name, deviation in (("before", before), ("after", self.kinds["after"]), ("saved", self.kinds["saved"])):
+            figures |= {
+                f"{name}_rms": round(deviation.rms, 6),
+                f"{name}_max": round(deviation.largest, 6),
+            }
+        return Consistency(operator=self.operator, **figures)
+
+
+def prepare(
+    read: Callable[[int, int], Tensor],
+    *,
+    coding: Coding,
+    survey: Survey,
+    request: Request,
+    engine: Engine,
+    settings: Settings,
+    device: torch.device,
+    clock: Clock,
+    callback: Callable[[], None],
+    floats: bool = False,
+) -> Work:
+    """Chain the stages of one sample; nothing is computed before the first row is read.
+
+    `read(start, stop)`: rows of the small picture, (1, n, rows, w) in [0, 1] with alpha last. `callback` is called
+    `calls(...)` times while rows are read. `floats`: a second reader of the colours before they were rounded.
+    """
+    h, w = request.input_size
+    band = engine.layout(h, w, settings=settings).band
+    source = bands.Stage(lambda start, stop: (read(start, stop).to(device),), height=h, band=min(band, 256))
+    clock.stage(source, "reading")
+    c = coding.channels
+    visible = source
+    if survey.is_transparent():
+
+        def bled(window: Tensor, /, *, origin: tuple[int, int]) -> Tensor:
+            return bleed(window[:, :c], window[:, c:])
+
+        visible = bands.local(bled, source, width=w, halo=REACH, scale=1, band=source.band)
+    kinds = {"after": Deviation(), "saved": Deviation()}
+    measures: list[_Measure] = []
+    groups, operator = [], ""
+    for number, channels in enumerate(coding.groups):
+        x = bands.mapped(visible, lambda rows, channels=channels: rows[:, channels])
+        y, before, operator = _passes(
+            x, channels=channels.stop - channels.start, group=number, request=request, engine=engine, settings=settings,
+            clock=clock, callback=callback,
+        )  # fmt: skip
+        final = bands.mapped(y, lambda rows: rows.clamp(0, 1))
+        saved = bands.mapped(final, coding.levels)
+        groups.append((final, saved))
+        compared = [("after", final), ("saved", saved)]
+        if before is not None:
+            kinds.setdefault("before", Deviation())
+            compared.append(("before", before))
+        for kind, stage in compared:
+            reduced = clock.stage(_reduced(stage, size=request.output_size, small=(h, w)), "measuring")
+            measures.append(_Measure(reduced.reader(), x.reader(), kinds[kind]))
+    rows = _joined(
+        [saved for _, saved in groups], source, coding=coding, survey=survey, shape=(h, w), size=request.output_size
+    )
+    return Work(
+        rows=rows.reader(),
+        floats=bands.regrouped(groups[0][0], rows=1, band=rows.band).reader() if floats else None,
+        height=request.output_size[0],
+        band=rows.band,
+        operator=operator or "MATLAB bicubic to the input's size",
+        measures=measures,
+        kinds=kinds,
+        small_height=h,
+    )
+
+
+def calls(request: Request, *, coding: Coding, engine: Engine, settings: Settings) -> int:
+    """How often `prepare` will call back."""
+    h, w = request.input_size
+    total = 0
+    for _ in range(passes(request, engine)):
+        total += engine.calls(h, settings=settings, layout=engine.layout(h, w, settings=settings))
+        h, w = h * (engine.scale or 1), w * (engine.scale or 1)
+    return total * len(coding.groups)
+
+
+def passes(request: Request, engine: Engine) -> int:
+    """How often the engine runs."""
+    return sum(not step.startswith("bicubic to") for step in request.chain) if engine.scale else 1
+
+
+def sizes(request: Request, engine: Engine) -> tuple[tuple[int, int], ...]:
+    """The size (height, width) that each link of the chain reaches."""
+    h, w = request.input_size
+    m = engine.scale
+    reached = [] if m is None else [(h * m**k, w * m**k) for k in range(1, passes(request, engine) + 1)]
+    return tuple([*reached, request.output_size][: len(request.chain)])
+
+
+def _passes(
+    x: bands.Stage,
+    *,
+    channels: int,
+    group: int,
+    request: Request,
+    engine: Engine,
+    settings: Settings,
+    clock: Clock,
+    callback: Callable[[], None],
+) -> tuple[bands.Stage, bands.Stage | None, str]:
+    """The result at the exact size, the same before its correction (None where that is another size), the operator."""
+    size, m = request.output_size, engine.scale
+    h, w = request.input_size
+    before, operator = None, ""
+    y = x
+    for index in range(passes(request, engine)):
+        goal = size if m is None else (h * m, w * m)
+        layout = engine.layout(h, w, settings=settings)
+        # A second pass, or a second group of channels, must not reuse the first one's field.
+        noise = Noise(request.seed, pictures=((int(request.picture, 16) + index + 64 * group) % 2**64,))
+        small = bands.regrouped(y, rows=1, band=layout.band) if index else y
+        large = engine.stream(
+            small, channels=channels, width=w, size=goal, noise=noise, settings=settings, layout=layout,
+            callback=callback,
+        )  # fmt: skip
+        y = bands.mapped(clock.stage(large, "network"), lambda rows: rows.clamp(0, 1))
+        if request.consistent:
+            if index == 0 and goal == size:
+                before = y
+            scale = goal[0] // h
+            down = BicubicDown(scale=scale, height=goal[0], width=goal[1])
+            operator = f"MATLAB bicubic 1/{scale}"
+            y = _consistent(bands.regrouped(y, rows=scale, band=layout.band), small, down=down, clock=clock)
+        h, w = goal
+    if (h, w) != size:
+        ratio = max(1.0, size[0] / h)
+        y = bands.resized(y, width=w, size=size, band=max(1, round(y.band * y.scales[0] * ratio)))
+    return y, before, operator
+
+
+def _consistent(y: bands.Stage, x: bands.Stage, *, down: BicubicDown, clock: Clock) -> bands.Stage:
+    """The picture in [0, 1] near y that shrinks to x.
+
+    The correction alone leaves [0, 1] beside saturated areas and the clip undoes it there, so the two alternate
+    (projections onto convex sets); where nothing overshoots the first round is exact and the others are left out.
+    """
+    for index in range(ROUNDS):
+        y = clock.stage(_round(y, x, down=down, first=index == 0), "consistency")
+    return y
+
+
+def consistency_memory(size: tuple[int, int], small_height: int, *, band: int) -> int:
+    """Bytes, about, that the rounds hold of a picture of (height, width) `size`: the rows between one and the next."""
+    rows = min(2 * _HALO + band, small_height) * size[0] // small_height
+    return 4 * 3 * size[1] * rows * (ROUNDS + 2)
+
+
+def _round(y: bands.Stage, x: bands.Stage, *, down: BicubicDown, first: bool) -> bands.Stage:
+    """One round: rows y + A^+ (x - A y), clipped, and how far each row of cells had left [0, 1]."""
+    height, width, s = down.shape_out[0], down.shape_out[1], down.scale
+    large, small = y.reader(0), x.reader()
+    overshoots = None if first else y.reader(1)
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        if overshoots is not None:
+            over, above = overshoots.window(start, stop, halo=_HALO)
+            if float(over.max()) < _OVERSHOOT:
+                small.skip(stop, halo=MARGIN)
+                keep = height if stop == height else max(0, stop - _HALO)
+                return large.take(start, stop, keep=keep), over[..., start - above : stop - above, :]
+        rows, above = large.window(start, stop, halo=_HALO)
+        near, top = small.window(start, stop, halo=MARGIN)
+        bottom = top + near.shape[-2]
+        residual = near - down.A_tile(rows, origin=(above, 0), rows=(top, bottom), columns=(0, width))
+        core = rows[..., (start - above) * s : (stop - above) * s, :]
+        moved = down.pinv_tile(residual, origin=(top, 0), rows=(start, stop), columns=(0, width)).add_(core)
+        beyond = torch.maximum(moved - 1, -moved).amax(dim=(1, 3), keepdim=True)
+        beyond = beyond.unflatten(2, (stop - start, s)).amax(dim=3)
+        return moved.clamp_(0, 1), beyond
+
+    return bands.Stage(compute, height=y.height, band=y.band, scales=(s, 1))
+
+
+def _reduced(y: bands.Stage, *, size: tuple[int, int], small: tuple[int, int]) -> bands.Stage:
+    """The picture y of (height, width) `size` made small again, to the size of the input."""
+    scale = size[0] // small[0]
+    if (small[0] * scale, small[1] * scale) != size:
+        return bands.resized(y, width=size[1], size=small, band=max(1, y.band * y.scales[0] * small[0] // size[0]))
+    down = BicubicDown(scale=scale, height=size[0], width=size[1])
+    cells = bands.regrouped(y, rows=scale, band=max(1, y.band * y.scales[0] // scale))
+    reader = cells.reader()
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        rows, above = reader.window(start, stop, halo=REDUCTION_MARGIN)
+        return (down.A_tile(rows, origin=(above, 0), rows=(start, stop), columns=(0, small[1])),)
+
+    return bands.Stage(compute, height=small[0], band=cells.band)
+
+
+def _joined(
+    colours: list[bands.Stage],
+    source: bands.Stage,
+    *,
+    coding: Coding,
+    survey: Survey,
+    shape: tuple[int, int],
+    size: tuple[int, int],
+) -> bands.Stage:
+    """All channels of the result, alpha last: bicubic and clipped, with the input's own colours where it is 0."""
+    first = colours[0]
+    band = min(size[0], max(1, first.band * first.scales[0]))
+    readers = [bands.regrouped(stage, rows=1, band=band).reader() for stage in colours]
+    c = coding.channels
+    alpha = hidden = None
+    if survey.alpha is not None and not survey.constant_alpha():
+        plane = bands.mapped(source, lambda rows: rows[:, c:])
+        alpha = bands.resized(plane, width=shape[1], size=size, band=band).reader()
+    if survey.is_transparent():
+        own = bands.mapped(source, lambda rows: rows[:, :c])
+        hidden = bands.resized(own, width=shape[1], size=size, band=band, kernel="nearest").reader()
+    constant = None
+    if survey.alpha is not None and alpha is None:
+        constant = coding.opacity(survey.alpha[0])
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        colour = torch.cat([reader.take(start, stop, keep=stop) for reader in readers], dim=1)
+        if alpha is not None:
+            a = coding.levels(alpha.take(start, stop, keep=stop).clamp(0, 1))
+            if hidden is not None:
+                colour = torch.where(a == 0, hidden.take(start, stop, keep=stop), colour)
+            return (torch.cat([colour, a], dim=1),)
+        if constant is not None:
+            colour = torch.cat([colour, torch.full_like(colour[:, :1], constant)], dim=1)
+        return (colour,)
+
+    return bands.Stage(compute, height=size[0], band=band)

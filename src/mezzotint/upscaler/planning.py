@@ -1,0 +1,185 @@
+"""What a job will take, from one small part of it that is done and timed; and how many steps a deadline allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import torch
+
+from mezzotint.errors import UsageError
+from mezzotint.images import tiles
+from mezzotint.record import Deadline, Request
+from mezzotint.upscaler import passes
+from mezzotint.upscaler.engines import Engine, Layout, Settings
+from mezzotint.upscaler.work import Job
+
+# Side of the part that is timed, in input pixels.
+_PROBE = 128
+# Bytes a sample that windows and conversions hold beside the rows of the stages.
+_BESIDE = 24
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to be done.
+
+    sizes: (height, width) that each link of the chain reaches. layouts: rows and columns at a time of each pass.
+    evaluations: of the network, all passes, one sample. memory: bytes above the import of PyTorch, about, the input
+    and the result not counted. seconds: of all samples, about. reasons: one line for each choice.
+    """
+
+    chain: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
+    layouts: tuple[Layout, ...]
+    evaluations: int
+    memory: int
+    seconds: float
+    steps: int | None
+    samples: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of one sample as a straight line in the steps: `base` and, for each step, `step`."""
+
+    base: float
+    step: float
+
+    def seconds(self, steps: int | None) -> float:
+        return self.base + self.step * (steps or 0)
+
+
+def plan(job: Job, *, engine: Engine, device: torch.device, pace: Pace | None = None) -> Plan:
+    """Return the plan of a job; `pace` as `measure` returns it, which is asked unless given."""
+    pace = pace or measure(job, engine=engine, device=device)
+    request, settings = job.request, job.settings
+    layouts, memory = [], 0
+    reasons = []
+    h, w = request.input_size
+    for index in range(passes.passes(request, engine)):
+        layout = engine.layout(h, w, settings=settings)
+        layouts.append(layout)
+        goal = request.output_size if engine.scale is None else (h * engine.scale, w * engine.scale)
+        memory += engine.memory(w, settings=settings, layout=layout)
+        rows = layout.band * goal[0] / h
+        memory += int(_BESIDE * rows * goal[1] * job.coding.channels)
+        if request.consistent:
+            memory += passes.consistency_memory(goal, h, band=layout.band)
+        reasons.append(f"pass {index + 1}: {_why(engine, layout, h, w, settings)}")
+        h, w = goal
+    groups = len(job.coding.groups)
+    if groups > 1:
+        reasons.append(f"{groups} groups of channels, each worked on as a picture of its own")
+    evaluations = engine.evaluations(settings) * len(layouts) * groups
+    return Plan(
+        chain=request.chain,
+        sizes=passes.sizes(request, engine),
+        layouts=tuple(layouts),
+        evaluations=evaluations,
+        memory=memory,
+        seconds=pace.seconds(settings.steps) * job.samples,
+        steps=settings.steps,
+        samples=job.samples,
+        reasons=tuple(reasons),
+    )
+
+
+def within(
+    job: Job, seconds: float, *, engine: Engine, device: torch.device, pace: Pace | None = None
+) -> tuple[Job, Deadline]:
+    """Return the job with the most steps, at most those it has, that keep to `seconds`, and what was chosen, in words.
+
+    Where even one step takes longer, one step is chosen and the words say so. Raises UsageError for seconds that are
+    not positive.
+    """
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"deadline {seconds:g} is not a positive number of seconds: use for example --deadline 60")
+    pace = pace or measure(job, engine=engine, device=device)
+    most, samples = job.settings.steps, job.samples
+    if most is None or pace.step <= 0:
+        needed = pace.seconds(most) * samples
+        verdict = "in time" if needed <= seconds else f"over the {seconds:g} s"
+        return job, Deadline(seconds=seconds, chosen=f"nothing to choose: about {needed:.3g} s, {verdict}")
+    steps = max((n for n in range(1, most + 1) if pace.seconds(n) * samples <= seconds), default=1)
+    needed = pace.seconds(steps) * samples
+    words = f"{steps} of {most} steps: about {needed:.3g} s"
+    if needed > seconds:
+        words += f", over the {seconds:g} s: fewer steps there are not; use --realism 0 or a faster method"
+    settings = dataclasses.replace(job.settings, steps=steps)
+    request = job.request.model_copy(update={"steps": steps})
+    return dataclasses.replace(job, settings=settings, request=request), Deadline(seconds=seconds, chosen=words)
+
+
+@torch.no_grad()
+def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
+    """Do a part from the middle of the picture, with all that belongs to it, and scale its time up.
+
+    The first run is not counted; with steps, one and two of them give the line.
+    """
+    h, w = job.request.input_size
+    side = (min(h, _PROBE), min(w, _PROBE))
+    top, left = (h - side[0]) // 2, (w - side[1]) // 2
+    part = job.rows[top : top + side[0]][:, left : left + side[1]]
+    ratio = (job.request.output_size[0] / h, job.request.output_size[1] / w)
+    goal = (max(1, round(side[0] * ratio[0])), max(1, round(side[1] * ratio[1])))
+    if engine.scale is None and job.request.consistent:
+        goal = (side[0] * round(ratio[0]), side[1] * round(ratio[1]))
+    chain = tuple(
+        step for step in job.request.chain if not step.startswith("bicubic to")
+    )
+    m = engine.scale
+    if m is not None and (side[0] * m ** len(chain), side[1] * m ** len(chain)) != goal:
+        chain = (*chain, f"bicubic to {goal[0]}x{goal[1]}")
+    request = job.request.model_copy(update={"input_size": side, "output_size": goal, "chain": chain})
+    share = _work(engine, job.request, job.settings) / _work(engine, request, job.settings)
+
+    def run(steps: int | None) -> float:
+        settings = dataclasses.replace(job.settings, steps=steps)
+        began = time.perf_counter()
+        work = passes.prepare(
+            lambda start, stop: job.coding.decode(part[start:stop]), coding=job.coding, survey=job.survey,
+            request=request.model_copy(update={"steps": steps}), engine=engine, settings=settings, device=device,
+            clock=passes.Clock(), callback=lambda: None,
+        )  # fmt: skip
+        for start, stop in work.bands():
+            job.coding.encode(work.rows.take(start, stop, keep=stop))
+        return (time.perf_counter() - began) * share
+
+    if job.settings.steps is None or engine.evaluations(job.settings) <= 1:
+        run(job.settings.steps)
+        return Pace(run(job.settings.steps), 0.0)
+    run(1)
+    one, two = run(1), run(2)
+    step = max(two - one, 1e-9)
+    return Pace(max(0.0, one - step), step)
+
+
+def _work(engine: Engine, request: Request, settings: Settings) -> float:
+    """Pixels that the networks see in all passes, halos included: what the time is proportional to."""
+    h, w = request.input_size
+    total = 0.0
+    for _ in range(passes.passes(request, engine)):
+        layout = engine.layout(h, w, settings=settings)
+        for start in range(0, h, layout.band):
+            stop = min(h, start + layout.band)
+            for tile in tiles.plan(h, w, tile=layout.tile, halo=engine.halo, rows=(start, stop)):
+                rows, columns = tile.window_rows, tile.window_columns
+                total += (rows.stop - rows.start) * (columns.stop - columns.start)
+        h, w = h * (engine.scale or 1), w * (engine.scale or 1)
+    return total if engine.scale is not None else total * request.output_size[0] * request.output_size[1] / (h * w)
+
+
+def _why(engine: Engine, layout: Layout, h: int, w: int, settings: Settings) -> str:
+    if not engine.streams:
+        return f"the whole {w}x{h} at once: the method looks at all of it"
+    cut = f"{layout.band} of {h} rows at a time"
+    if layout.tile is not None:
+        cut += f", in tiles {layout.tile} wide"
+    if settings.tile == "auto":
+        return cut + (": tiles that suit the processor, bands that fit the memory" if layout.band < h else "")
+    return cut + ": as --tile says"
+
+
