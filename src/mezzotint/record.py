@@ -69,10 +69,12 @@ class Consistency(_Strict):
 
 
 class Saved(_Strict):
-    """How a result was written: format ("png", "jpeg", "webp") and quality, None where the format has none."""
+    """How a result was written: format ("png", "jpeg", ...), quality, None where nothing was lost but bits, and `bits`
+    a sample, 32 for floats, None where it was not noted."""
 
     format: str
     quality: int | None = None
+    bits: int | None = None
 
 
 class Machine(_Strict):

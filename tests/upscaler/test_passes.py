@@ -142,12 +142,12 @@ def test_cmyk_is_two_pictures(refined: Upscaler) -> None:
     coding = Coding(ink.dtype, "cmyk")
     for upscaler in (load("bicubic"), refined):
         job = upscaler.prepare(ink, coding, realism=0.0 if upscaler is refined else None, consistent=False)
-        done = upscaler.enlarge(job, sink=np.empty)
+        (done,) = upscaler.enlarge(job, sink=np.empty)
         options = {"consistent": False, **({"realism": 0.0} if upscaler is refined else {})}
         cmy = upscaler(np.ascontiguousarray(ink[..., :3]), **options).image
         black = upscaler(np.ascontiguousarray(ink[..., 3:]), **options).image
-        assert np.array_equal(done.samples[0], np.concatenate([cmy, black], axis=2))
-    assert any("CMYK" in line for line in done.records[0].adapted)
+        assert np.array_equal(done.rows, np.concatenate([cmy, black], axis=2))
+    assert any("CMYK" in line for line in done.record.adapted)
 
 
 def test_progress_ends_at_all(refined: Upscaler) -> None:

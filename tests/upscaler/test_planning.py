@@ -38,7 +38,7 @@ def test_a_plan_says_what_is_done(refined: Upscaler) -> None:
     assert plan.chain == ("mezzotint-x4", "mezzotint-x4", "bicubic to 400x500")
     assert plan.sizes == ((160, 200), (640, 800), (400, 500))
     assert plan.evaluations == 2 * 5 and plan.seconds == 3 * (1.0 + 4 * 0.5)
-    assert refined.enlarge(job, sink=np.empty).records[0].evaluations == plan.evaluations
+    assert next(refined.enlarge(job, sink=np.empty)).record.evaluations == plan.evaluations
     assert len(plan.reasons) == 2 and plan.layouts[1].tile == 160
 
 
@@ -86,7 +86,7 @@ def test_the_timed_part_stands_for_the_whole(refined: Upscaler) -> None:
     job = _job(refined, 300, 310)
     pace = planning.measure(job, engine=refined.engine, device=refined.device)
     began = time.perf_counter()
-    refined.enlarge(job, sink=np.empty)
+    list(refined.enlarge(job, sink=np.empty))
     took = time.perf_counter() - began
     assert 0.2 < pace.seconds(4) / took < 5
     larger = dataclasses.replace(job, request=job.request.model_copy(update={"input_size": (900, 310)}))

@@ -18,6 +18,7 @@ from mezzotint.cli import exits, outputs
 from mezzotint.cli.messages import Messages
 from mezzotint.cli.state import Claim, State, Watch, beating
 from mezzotint.errors import InputError, UsageError
+from mezzotint.images import can_hold_record, format_of
 from mezzotint.images.atomic import announced, remove_stale, shown
 
 if TYPE_CHECKING:
@@ -89,39 +90,50 @@ class Entry:
     recipes: dict[Path, str] = field(default_factory=dict)
     made: dict[Path, Record] = field(default_factory=dict)
 
-    def known(self, target: Path, *, request: Request, saved: Saved) -> Record | None:
-        """The record of `target` if it was made by this request and saved like this, as far as is known beside it."""
+    def known(self, target: Path, *, request: Request, saved: Saved, deadline: float | None = None) -> Record | None:
+        """The record of `target` if it was made by this request and saved like this, as far as is known beside it.
+
+        With a `deadline` in seconds, by this request in whatever steps the same deadline allowed.
+        """
         from mezzotint.record import from_json
 
-        recipe = self._recipe(request, saved)
+        mark = _fingerprint(request, saved, deadline)
+        recipe = self._recipe(mark)
         text = None if self.state is None else self.state.known(target, recipe=recipe)
         if text is None:
-            return self.earlier.get(fingerprint(request, saved))
+            return self.earlier.get(mark)
         self.recipes[target] = recipe
         return from_json(text)
 
     def expect(self, target: Path, record: Record) -> None:
         """Say that `target` is about to be written, with this record."""
-        assert record.saved is not None
         self.made[target] = record
-        self.recipes[target] = self._recipe(record.request, record.saved)
+        self.recipes[target] = self._recipe(fingerprint(record))
 
     def tell(self, part: Path, path: Path) -> None:
         """Note in the state what a result holds, before it has its name: killed in between, it is known or absent."""
         record = self.made.get(path)
         if self.state is None or record is None:
             return
-        text = None if self.in_picture else record.model_dump_json()
+        text = None if self.in_picture and can_hold_record(format_of(path)) else record.model_dump_json()
         self.state.finish(path, recipe=self.recipes[path], content=part, record=text)
 
-    def _recipe(self, request: Request, saved: Saved) -> str:
-        text = f"{fingerprint(request, saved)} {'stripped' if self.strip else 'with metadata'}"
+    def _recipe(self, fingerprint: str) -> str:
+        text = f"{fingerprint} {'stripped' if self.strip else 'with metadata'}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def fingerprint(request: Request, saved: Saved | None) -> str:
-    """What two records share exactly when they are of one request, saved in one way."""
-    content = [request.model_dump(mode="json"), None if saved is None else saved.model_dump(mode="json")]
+def fingerprint(record: Record) -> str:
+    """What two records share exactly when they are of one request, saved in one way.
+
+    Steps that a deadline chose do not count, the deadline does.
+    """
+    return _fingerprint(record.request, record.saved, None if record.deadline is None else record.deadline.seconds)
+
+
+def _fingerprint(request: Request, saved: Saved | None, deadline: float | None) -> str:
+    asked = request if deadline is None else request.model_copy(update={"steps": None})
+    content = [asked.model_dump(mode="json"), None if saved is None else saved.model_dump(mode="json"), deadline]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -181,9 +181,7 @@ def _diffusion(
     from mezzotint.quality import Candidate, Output
 
     def upscale(x: np.ndarray, seed: int) -> Output:
-        result = upscaler(
-            x, scale=scale, seed=seed, steps=steps, realism=realism, consistent=consistent, floats=True
-        )
+        result = upscaler(x, scale=scale, seed=seed, steps=steps, realism=realism, consistent=consistent, floats=True)
         return Output(result.floats[0], {"nfe": result.record.evaluations})
 
     given = {"steps": steps, "realism": realism}

@@ -63,6 +63,28 @@ def seed(text: str) -> int:
     return integer(text, option="--seed", low=0, high=LARGEST_SEED)
 
 
+def seconds(text: str, *, option: str) -> float:
+    """Return the positive, finite number of seconds that an option was given."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not a number of seconds: use for example {option} 60") from None
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"{option} {text} is not a positive number of seconds: use for example {option} 60")
+    return value
+
+
+def range_of_values(text: str) -> tuple[float, float]:
+    """Return the two numbers of a range such as `0,255`, the smaller first."""
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--range {text!r} is not two numbers: use for example --range 0,255") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"--range {text} is no range: name a smaller and a larger value, as in --range 0,255")
+    return low, high
+
+
 def tile(text: str) -> int | str | None:
     """Return the side of a tile in input pixels, "auto", or None for the whole picture at once."""
     if text == "auto":

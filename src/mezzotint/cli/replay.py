@@ -218,15 +218,14 @@ def _replay(
     arguments = _arguments(record)
     try:
         picture = images.read(source)
-        # A path says more than samples do, such as CMYK; pictures without `rows` have no more to say.
-        subject = source if hasattr(picture, "rows") else picture.pixels
-        now = upscaler.request(subject, **arguments)
+        # The path, not the samples: it says more, such as CMYK.
+        now = upscaler.request(source, **arguments)
         warnings = _warnings(request, now, result=result)
         for warning in warnings:
             messages.warn(f"mezzotint: warning: {one_line(warning)}")
         began = time.perf_counter()
         with messages.progress(source.name) as progress:
-            made = upscaler(subject, **arguments, progress=progress).image
+            made = upscaler(source, **arguments, progress=progress).image
         seconds = time.perf_counter() - began
     except UsageError as error:
         raise InputError(f"{result}: the record asks for what this version cannot do: {one_line(error)}") from error
@@ -401,10 +400,11 @@ def _compared(record: Record, *, before: Picture, source: Picture, made: np.ndar
     if saved is None:
         raise InputError(f"the record of {result} does not say how it was written: only a lossless file can be judged")
     coded = images.encode(
-        images.strip(dataclasses.replace(source, **{"rows" if hasattr(source, "rows") else "pixels": made})),
+        images.strip(dataclasses.replace(source, rows=made)),
         fmt=saved.format,
         quality=saved.quality or 95,
         lossless=saved.quality is None,
+        convert=True,
         name=str(result),
     )
     new = _samples(images.decode(coded, name=f"{result}, made again"))
@@ -430,7 +430,7 @@ def _verdict(difference: Difference, tolerance: Tolerance, *, lossless: bool) ->
 
 def _samples(picture: Picture) -> np.ndarray:
     """Return all samples h w n, alpha included."""
-    return getattr(picture, "rows", picture.pixels)[0 : picture.height]
+    return picture.rows[0 : picture.height]
 
 
 def _span(record: Record) -> float:

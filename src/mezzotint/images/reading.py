@@ -60,9 +60,15 @@ def read(
         return _read(file, name=shown(path), max_pixels=max_pixels, spool=spool, memory=memory)
 
 
-def decode(data: bytes, *, name: str, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The picture in the bytes of a file, as `read`, in memory; `name` stands for the path in errors."""
-    return _read(io.BytesIO(data), name=name, max_pixels=max_pixels, spool=None, memory=1 << 62)
+def decode(
+    data: bytes, *, name: str, max_pixels: int = MAX_PIXELS, spool: str | os.PathLike[str] | None = None
+) -> Picture:
+    """The picture in the bytes of a file, as `read`; `name` stands for the path in errors.
+
+    Its samples are held in memory, large ones in the folder `spool` if it is given.
+    """
+    memory = 1 << 62 if spool is None else MEMORY_LIMIT
+    return _read(io.BytesIO(data), name=name, max_pixels=max_pixels, spool=spool, memory=memory)
 
 
 def read_plain(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:

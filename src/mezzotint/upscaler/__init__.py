@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +18,14 @@ from mezzotint import __version__, methods
 from mezzotint.baselines.span import Predictor
 from mezzotint.errors import InputError, UsageError
 from mezzotint.methods.mezzotint_x4 import PredictRefine
-from mezzotint.record import Deadline, Machine, Record, Request, libraries
+from mezzotint.record import Consistency, Deadline, Machine, Record, Request, libraries
 from mezzotint.upscaler import passes, planning
 from mezzotint.upscaler.engines import Diffusion, Engine, Interpolation, Refinement, Regression, Settings
 from mezzotint.upscaler.planning import Plan
-from mezzotint.upscaler.samples import Coding, check_range, survey
+from mezzotint.upscaler.samples import Coding, survey
 from mezzotint.upscaler.work import Job, Moments, Rows, RowSink, Sink
 
-__all__ = ["Enlarged", "Interpolation", "Result", "Upscaler", "load", "target_size"]
+__all__ = ["Interpolation", "Job", "Moments", "Result", "Sample", "Upscaler", "load", "target_size"]
 
 Picture = np.ndarray | Tensor | str | Path
 Progress = Callable[[int, int], None]
@@ -59,12 +59,13 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Enlarged:
-    """Samples of one picture as rows h w n of its type, their records, and their spread as rows h w 1, float32."""
+class Sample:
+    """One sample of a picture: rows h w n of the picture's type, its record, and where asked for the colours before
+    rounding, h w c float32 in [0, 1]."""
 
-    samples: tuple[Rows, ...]
-    records: tuple[Record, ...]
-    spread: Rows | None = None
+    rows: RowSink
+    record: Record
+    floats: np.ndarray | None = None
 
 
 def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
@@ -193,17 +194,20 @@ class Upscaler:
         job: Job,
         *,
         sink: Sink,
-        spread: bool = False,
-        floats: list[np.ndarray] | None = None,
+        floats: bool = False,
+        which: Sequence[int] | None = None,
         progress: Progress | None = None,
-    ) -> Enlarged:
-        """Do a job row by row: memory grows with the width of the picture, not with its height.
+    ) -> Iterator[Sample]:
+        """Do a job row by row and give one sample after the other: memory grows with the width of the picture, not
+        with its height.
 
-        `sink(shape, dtype)` makes what results are written to, rows h w n (and the spread, h w 1 float32). `floats`
-        gets every sample's colours before rounding, h w c float32. `progress(done, all)` is called now and then.
+        `sink(shape, dtype)` makes what each is written to, rows h w n. `floats`: keep the colours before rounding.
+        `which`: the numbers of the samples that are wanted, all if left out.
+        `progress(done, all)` is called now and then.
         """
         each = passes.calls(job.request, coding=job.coding, engine=self.engine, settings=job.settings)
-        total, done = max(1, each) * job.samples, 0
+        numbers = range(job.samples) if which is None else which
+        total, done = max(1, each) * len(numbers), 0
 
         def tell() -> None:
             nonlocal done
@@ -211,64 +215,64 @@ class Upscaler:
             if progress is not None:
                 progress(min(done, total), total)
 
-        size, c = job.request.output_size, job.coding.channels
-        stored: list[RowSink] = []
-        records: list[Record] = []
-        moments = None
-        if spread and job.samples > 1:
-            moments = Moments(*(sink((*size, c), np.dtype(np.float32)) for _ in ("mean", "squares")))
-        for k in range(job.samples):
+        for k in numbers:
             request = job.request.model_copy(update={"seed": job.request.seed + k})
-            began, clock = time.perf_counter(), passes.Clock()
-            work = passes.prepare(
-                lambda start, stop: job.coding.decode(job.rows[start:stop]), coding=job.coding, survey=job.survey,
-                request=request, engine=self.engine, settings=job.settings, device=self.device, clock=clock,
-                callback=tell, floats=floats is not None,
-            )  # fmt: skip
-            out = sink((*size, int(job.rows.shape[2])), job.coding.dtype)
-            whole = None if floats is None else np.empty((*size, job.coding.groups[0].stop), np.float32)
-            for start, stop in work.bands():
-                rows = work.rows.take(start, stop, keep=stop)
-                with clock.part("writing"):
-                    out[start:stop] = job.coding.encode(rows)
-                if moments is not None:
-                    moments.add(start, stop, rows[0, :c].permute(1, 2, 0).cpu().numpy(), number=k)
-                if whole is not None and work.floats is not None:
-                    exact = work.floats.take(start, stop, keep=stop)
-                    whole[start:stop] = exact[0].permute(1, 2, 0).cpu().numpy()
-            if whole is not None and floats is not None:
-                floats.append(whole)
+            yield self._sample(job, request, sink=sink, floats=floats, tell=tell)
             if not each:
                 tell()
-            stored.append(out)
-            layout = self.engine.layout(*request.input_size, settings=job.settings)
-            records.append(
-                Record(
-                    request=request,
-                    libraries=libraries(),
-                    reason=self.reason,
-                    adapted=self._adapted(job, request),
-                    evaluations=self.engine.evaluations(job.settings)
-                    * passes.passes(request, self.engine)
-                    * len(job.coding.groups),
-                    tile=layout.tile,
-                    seconds=round(time.perf_counter() - began, 3),
-                    consistency=work.certificate(),
-                    sizes=passes.sizes(request, self.engine),
-                    timings={name: round(value, 3) for name, value in clock.seconds.items()},
-                    machine=Machine.here(device=str(self.device)),
-                )
-            )
-        deviation = None if moments is None else moments.deviation(sink((*size, 1), np.dtype(np.float32)))
-        return Enlarged(tuple(stored), tuple(records), deviation)
+
+    def _sample(self, job: Job, request: Request, *, sink: Sink, floats: bool, tell: Callable[[], None]) -> Sample:
+        began, clock = time.perf_counter(), passes.Clock()
+        size = request.output_size
+        work = passes.prepare(
+            lambda start, stop: job.coding.decode(job.rows[start:stop]), coding=job.coding, survey=job.survey,
+            request=request, engine=self.engine, settings=job.settings, device=self.device, clock=clock,
+            callback=tell, floats=floats,
+        )  # fmt: skip
+        out = sink((*size, int(job.rows.shape[2])), job.coding.dtype)
+        whole = np.empty((*size, job.coding.groups[0].stop), np.float32) if floats else None
+        for start, stop in work.bands():
+            rows = work.rows.take(start, stop, keep=stop)
+            with clock.part("writing"):
+                out[start:stop] = job.coding.encode(rows)
+            if whole is not None and work.floats is not None:
+                exact = work.floats.take(start, stop, keep=stop)
+                whole[start:stop] = exact[0].permute(1, 2, 0).cpu().numpy()
+        record = Record(
+            request=request,
+            libraries=libraries(),
+            reason=self.reason,
+            adapted=self._adapted(job, request),
+            evaluations=self.engine.evaluations(job.settings)
+            * passes.passes(request, self.engine)
+            * len(job.coding.groups),
+            tile=self.engine.layout(*request.input_size, settings=job.settings).tile,
+            seconds=round(time.perf_counter() - began, 3),
+            consistency=work.certificate(),
+            recipe=self.name if self.card is None else self.card.method,
+            sizes=passes.sizes(request, self.engine),
+            timings={name: round(value, 3) for name, value in clock.seconds.items()},
+            machine=Machine.here(device=str(self.device)),
+        )
+        return Sample(out, record, whole)
+
+    @torch.no_grad()
+    def in_file(self, job: Job, consistency: Consistency, rows: Rows) -> Consistency:
+        """Return the certificate with the figures of a file that changed the samples: `rows` h w n as it holds them,
+        in a type of `Coding`, with alpha where the job has it; grey may have become three equal channels."""
+        found = passes.deviation_of(rows, job.rows, coding=job.coding, survey=job.survey, request=job.request)
+        return consistency.model_copy(update={"saved_rms": round(found.rms, 6), "saved_max": round(found.largest, 6)})
 
     def plan(self, job: Job) -> Plan:
         """Return what a job will take, after timing a small part of it."""
         return planning.plan(job, engine=self.engine, device=self.device)
 
-    def within(self, job: Job, seconds: float) -> tuple[Job, Deadline]:
-        """Return the job with as many of its steps as `seconds` allow, and what was chosen; raises UsageError."""
-        return planning.within(job, seconds, engine=self.engine, device=self.device)
+    def within(self, job: Job, seconds: float, *, spent: float = 0.0) -> tuple[Job, Deadline]:
+        """Return the job with as many of its steps as `seconds`, of which `spent` are over, allow, and what was chosen.
+
+        Raises UsageError for seconds that are not positive.
+        """
+        return planning.within(job, seconds, engine=self.engine, device=self.device, spent=spent)
 
     def __call__(
         self,
@@ -315,11 +319,18 @@ class Upscaler:
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
             samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile,
         )  # fmt: skip
-        exact: list[np.ndarray] | None = [] if floats else None
-        done = self.enlarge(job, sink=np.empty, spread=spread, floats=exact, progress=progress)
-        made = tuple(finish(np.asarray(rows)) for rows in done.samples)
-        deviation = None if done.spread is None else np.asarray(done.spread)[..., 0]
-        return Result(made[0], made, done.records[0], done.records, tuple(exact or ()), deviation)
+        moments = Moments(job, np.empty) if spread and samples > 1 else None
+        made: list[Any] = []
+        records: list[Record] = []
+        exact: list[np.ndarray] = []
+        for sample in self.enlarge(job, sink=np.empty, floats=floats, progress=progress):
+            if moments is not None:
+                moments.add(sample.rows)
+            made.append(finish(np.asarray(sample.rows)))
+            records.append(sample.record)
+            exact += [] if sample.floats is None else [sample.floats]
+        deviation = None if moments is None else np.asarray(moments.deviation())[..., 0]
+        return Result(made[0], tuple(made), records[0], tuple(records), tuple(exact), deviation)
 
     # -- options ----------------------------------------------------------------------------------------------------
 
@@ -479,8 +490,7 @@ def _array(
         from mezzotint import images
 
         read = images.read(Path(picture))
-        low, high = check_range(bounds, np.issubdtype(read.dtype, np.floating))
-        coding = Coding(read.dtype, read.space, read.alpha, low, high, read.linear)
+        coding = Coding.of(read.dtype, read.space, alpha=read.alpha, linear=read.linear, range=bounds)
         return np.asarray(read.rows[0 : read.height]), coding, lambda rows: rows
     if isinstance(picture, Tensor):
         if picture.ndim != 3 or not picture.is_floating_point():
@@ -501,9 +511,8 @@ def _array(
         if not np.issubdtype(kind, np.floating):
             raise InputError(f"a picture of {kind} cannot be used: uint8, uint16 or float in [0, 1] is needed")
         pixels = pixels.astype(np.float32)
-    low, high = check_range(bounds, pixels.dtype == np.float32)
-    space: Literal["grey", "rgb"] = "grey" if pixels.shape[2] < 3 else "rgb"
-    coding = Coding(pixels.dtype, space, pixels.shape[2] in (2, 4), low, high)
+    space = "grey" if pixels.shape[2] < 3 else "rgb"
+    coding = Coding.of(pixels.dtype, space, alpha=pixels.shape[2] in (2, 4), range=bounds)
     if isinstance(picture, Tensor):
         return pixels, coding, lambda rows: torch.from_numpy(rows).permute(2, 0, 1).contiguous()
     return pixels, coding, lambda rows: rows.astype(kind, copy=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from mezzotint.operators.bicubic import MARGIN, REDUCTION_MARGIN, BicubicDown
 from mezzotint.record import Consistency, Request
 from mezzotint.upscaler.engines import Engine, Settings
 from mezzotint.upscaler.samples import Coding, Survey
+from mezzotint.upscaler.work import Rows
 
 ROUNDS = 8
 """How often the correction and the clip to [0, 1] alternate at most."""
@@ -24,6 +27,7 @@ ROUNDS = 8
 # Rounds end where nothing left [0, 1] by more than this: further ones would change less.
 _OVERSHOOT = 2e-5
 _HALO = MARGIN + REDUCTION_MARGIN
+_READ_ROWS = 256
 
 
 class Clock:
@@ -71,6 +75,8 @@ class Deviation:
     largest: float = 0.0
 
     def add(self, difference: Tensor) -> None:
+        if not difference.numel():
+            return
         levels = difference.double() * 255
         self.squares += float(levels.square().sum())
         self.count += levels.numel()
@@ -78,7 +84,7 @@ class Deviation:
 
     @property
     def rms(self) -> float:
-        return (self.squares / self.count) ** 0.5
+        return (self.squares / max(1, self.count)) ** 0.5
 
 
 @dataclass
@@ -154,7 +160,7 @@ def prepare(
     """
     h, w = request.input_size
     band = engine.layout(h, w, settings=settings).band
-    source = bands.Stage(lambda start, stop: (read(start, stop).to(device),), height=h, band=min(band, 256))
+    source = bands.Stage(lambda start, stop: (read(start, stop).to(device),), height=h, band=min(band, _READ_ROWS))
     clock.stage(source, "reading")
     c = coding.channels
     visible = source
@@ -303,6 +309,40 @@ def _round(y: bands.Stage, x: bands.Stage, *, down: BicubicDown, first: bool) ->
         return moved.clamp_(0, 1), beyond
 
     return bands.Stage(compute, height=y.height, band=y.band, scales=(s, 1))
+
+
+def deviation_of(rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request) -> Deviation:
+    """How far a result, `rows` h w n as a file holds them, is from its input `small` when it is made small again.
+
+    Colours alone count, and of a transparent picture what no fully transparent pixel has a share in: files may hold
+    anything there. Rows of another depth than the input's stand for the same values; three channels of a grey picture
+    for their mean.
+    """
+    size, c, extra = request.output_size, coding.channels, int(coding.alpha)
+    hidden = survey.is_transparent()
+
+    def read(start: int, stop: int) -> tuple[Tensor, ...]:
+        part = rows[start:stop]
+        if part.dtype != coding.dtype:
+            part = part / np.float32(np.iinfo(part.dtype).max if np.issubdtype(part.dtype, np.integer) else 1)
+        own = coding if part.dtype == coding.dtype else dataclasses.replace(coding, dtype=np.dtype(np.float32))
+        values = own.decode(part)
+        colour = values[:, : values.shape[1] - extra]
+        if c == 1:
+            colour = colour.mean(dim=1, keepdim=True)
+        return (torch.cat([colour, (values[:, -1:] == 0).float()], dim=1) if hidden else colour,)
+
+    large = bands.Stage(read, height=size[0], band=min(size[0], _READ_ROWS))
+    reduced = _reduced(large, size=size, small=request.input_size).reader()
+    deviation = Deviation()
+    for start in range(0, request.input_size[0], _READ_ROWS):
+        stop = min(request.input_size[0], start + _READ_ROWS)
+        made = reduced.take(start, stop, keep=stop)
+        difference = made[:, :c] - coding.decode(small[start:stop])[:, :c]
+        if hidden:
+            difference = difference[(made[:, c:] == 0).expand_as(difference)]
+        deviation.add(difference)
+    return deviation
 
 
 def _reduced(y: bands.Stage, *, size: tuple[int, int], small: tuple[int, int]) -> bands.Stage:

@@ -88,25 +88,35 @@ def plan(job: Job, *, engine: Engine, device: torch.device, pace: Pace | None = 
 
 
 def within(
-    job: Job, seconds: float, *, engine: Engine, device: torch.device, pace: Pace | None = None
+    job: Job,
+    seconds: float,
+    *,
+    engine: Engine,
+    device: torch.device,
+    pace: Pace | None = None,
+    spent: float = 0.0,
 ) -> tuple[Job, Deadline]:
     """Return the job with the most steps, at most those it has, that keep to `seconds`, and what was chosen, in words.
+
+    `spent` of the seconds are over already; so is what measuring the pace takes.
 
     Where even one step takes longer, one step is chosen and the words say so. Raises UsageError for seconds that are
     not positive.
     """
     if not 0 < seconds < float("inf"):
         raise UsageError(f"deadline {seconds:g} is not a positive number of seconds: use for example --deadline 60")
+    began = time.perf_counter()
     pace = pace or measure(job, engine=engine, device=device)
+    left = seconds - spent - (time.perf_counter() - began)
     most, samples = job.settings.steps, job.samples
     if most is None or pace.step <= 0:
         needed = pace.seconds(most) * samples
-        verdict = "in time" if needed <= seconds else f"over the {seconds:g} s"
+        verdict = "in time" if needed <= left else f"over the {seconds:g} s"
         return job, Deadline(seconds=seconds, chosen=f"nothing to choose: about {needed:.3g} s, {verdict}")
-    steps = max((n for n in range(1, most + 1) if pace.seconds(n) * samples <= seconds), default=1)
+    steps = max((n for n in range(1, most + 1) if pace.seconds(n) * samples <= left), default=1)
     needed = pace.seconds(steps) * samples
     words = f"{steps} of {most} steps: about {needed:.3g} s"
-    if needed > seconds:
+    if needed > left:
         words += f", over the {seconds:g} s: fewer steps there are not; use --realism 0 or a faster method"
     settings = dataclasses.replace(job.settings, steps=steps)
     request = job.request.model_copy(update={"steps": steps})
@@ -127,9 +137,7 @@ def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
     goal = (max(1, round(side[0] * ratio[0])), max(1, round(side[1] * ratio[1])))
     if engine.scale is None and job.request.consistent:
         goal = (side[0] * round(ratio[0]), side[1] * round(ratio[1]))
-    chain = tuple(
-        step for step in job.request.chain if not step.startswith("bicubic to")
-    )
+    chain = tuple(step for step in job.request.chain if not step.startswith("bicubic to"))
     m = engine.scale
     if m is not None and (side[0] * m ** len(chain), side[1] * m ** len(chain)) != goal:
         chain = (*chain, f"bicubic to {goal[0]}x{goal[1]}")
@@ -181,5 +189,3 @@ def _why(engine: Engine, layout: Layout, h: int, w: int, settings: Settings) -> 
     if settings.tile == "auto":
         return cut + (": tiles that suit the processor, bands that fit the memory" if layout.band < h else "")
     return cut + ": as --tile says"
-
-

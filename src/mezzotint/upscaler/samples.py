@@ -35,6 +35,20 @@ class Coding:
     high: float = 1.0
     linear: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        dtype: np.dtype,
+        space: str,
+        *,
+        alpha: bool = False,
+        linear: bool = False,
+        range: tuple[float, float] | None = None,
+    ) -> Coding:
+        """The coding of such samples; raises UsageError for a `range` of integers, or one that makes no sense."""
+        low, high = check_range(range, np.dtype(dtype) not in _PEAK)
+        return cls(np.dtype(dtype), space, alpha, low, high, linear)
+
     @property
     def channels(self) -> int:
         """Colour channels."""

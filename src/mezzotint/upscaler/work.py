@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,8 @@ import numpy as np
 from mezzotint.record import Request
 from mezzotint.upscaler.engines import Settings
 from mezzotint.upscaler.samples import Coding, Survey
+
+_ROWS = 256
 
 
 class Rows(Protocol):
@@ -46,28 +48,40 @@ class Job:
 
 
 class Moments:
-    """Mean and squared deviation of samples, pixel by pixel, as they come (Welford 1962)."""
+    """Mean and squared deviation of a job's samples, pixel by pixel, as they come (Welford 1962).
 
-    def __init__(self, mean: RowSink, squares: RowSink) -> None:
-        self.mean, self.squares, self.count = mean, squares, 0
+    Memory is that of what `sink` makes: rows h w c float32, twice.
+    """
 
-    def add(self, start: int, stop: int, rows: np.ndarray, *, number: int) -> None:
-        """Add rows h w c of sample `number`, counted from 0."""
-        self.count = number + 1
-        if number == 0:
-            self.mean[start:stop], self.squares[start:stop] = rows, np.zeros_like(rows)
-            return
-        mean = self.mean[start:stop]
-        change = rows - mean
-        mean = mean + change / self.count
-        self.squares[start:stop] = self.squares[start:stop] + change * (rows - mean)
-        self.mean[start:stop] = mean
+    def __init__(self, job: Job, sink: Sink) -> None:
+        self._coding, self._sink = job.coding, sink
+        self._size = job.request.output_size
+        self._mean, self._squares = (sink((*self._size, job.coding.channels), np.dtype(np.float32)) for _ in range(2))
+        self._count = 0
 
-    def deviation(self, out: RowSink) -> RowSink:
-        """Write the root of the channels' mean variance (n - 1), rows h w 1."""
-        step = 256
-        for start in range(0, out.shape[0], step):
-            stop = min(out.shape[0], start + step)
-            variance = self.squares[start:stop] / (self.count - 1)
-            out[start:stop] = np.sqrt(variance.mean(axis=2, keepdims=True))
+    def add(self, rows: Rows) -> None:
+        """Add a sample, rows h w n of the job's type."""
+        self._count += 1
+        for part in self._parts():
+            values = self._coding.decode(rows[part])[0, : self._coding.channels].permute(1, 2, 0).numpy()
+            if self._count == 1:
+                self._mean[part], self._squares[part] = values, np.zeros_like(values)
+                continue
+            mean = self._mean[part]
+            change = values - mean
+            mean = mean + change / self._count
+            self._squares[part] = self._squares[part] + change * (values - mean)
+            self._mean[part] = mean
+
+    def deviation(self) -> RowSink:
+        """The root of the channels' mean variance (n - 1), rows h w 1 float32, 1 the whole range; two samples at
+        least."""
+        out = self._sink((*self._size, 1), np.dtype(np.float32))
+        for part in self._parts():
+            variance = self._squares[part] / (self._count - 1)
+            out[part] = np.sqrt(variance.mean(axis=2, keepdims=True))
         return out
+
+    def _parts(self) -> Iterator[slice]:
+        for start in range(0, self._size[0], _ROWS):
+            yield slice(start, min(self._size[0], start + _ROWS))
