@@ -24,6 +24,8 @@ _OTHER_METADATA = (b"XML:com.adobe.xmp", b"Raw profile type", RECORD_KEYWORD)
 
 # No text, profile or table of boxes is longer; what claims to be is not looked into.
 _MOST_METADATA = 64 << 20
+# A temporal delimiter, and the first byte of a sequence header with its length: how each stream of AV1 starts.
+_AV1_START = b"\x12\0\x0a"
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -244,10 +246,77 @@ def _webp_facts(file: BinaryIO) -> Facts:
     return Facts(depth=8, lossless=lossless)
 
 
+def _av1_matrix(data: bytes) -> int | None:
+    """The matrix coefficients of the first colour picture among the streams in `data`, None where none are stated."""
+    at = data.find(_AV1_START)
+    while at >= 0:
+        length = data[at + 3] if at + 3 < len(data) else 0
+        matrix = _matrix_of_header(data[at + 4 : at + 4 + length])
+        if matrix is not None:
+            return matrix
+        at = data.find(_AV1_START, at + 1)
+    return None
+
+
+def _matrix_of_header(header: bytes) -> int | None:
+    """The matrix coefficients in a sequence header (AV1 5.5), None for grey and where none are stated.
+
+    Headers with timing, as moving pictures have, are not followed.
+    """
+    bits = "".join(f"{byte:08b}" for byte in header)
+    at = 0
+
+    def take(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(bits[at - count : at], 2) if count and at <= len(bits) else 0
+
+    profile, _, reduced = take(3), take(1), take(1)
+    if reduced:
+        take(5)
+    else:
+        if take(1):
+            return None
+        delays = take(1)
+        for _ in range(take(5) + 1):
+            take(12)
+            if take(5) > 7:
+                take(1)
+            if delays and take(1):
+                take(4)
+    width, height = take(4) + 1, take(4) + 1
+    take(width)
+    take(height)
+    if not reduced and take(1):
+        take(7)
+    take(3)
+    if not reduced:
+        take(4)
+        ordered = take(1)
+        take(2 * ordered)
+        forced = 2 if take(1) else take(1)
+        if forced and not take(1):
+            take(1)
+        take(3 * ordered)
+    take(3)
+    high = take(1)
+    if profile == 2 and high:
+        take(1)
+    mono = 0 if profile == 1 else take(1)
+    if mono or not take(1):
+        return None
+    take(16)
+    matrix = take(8)
+    return matrix if at <= len(bits) else None
+
+
 def _avif_facts(file: BinaryIO) -> Facts:
-    """The configuration (AV1-ISOBMFF 2.3) of the first picture, and whether there is a sequence beside it."""
+    """The configuration (AV1-ISOBMFF 2.3) of the first picture, and whether there is a sequence beside it.
+
+    Samples that are R, G and B themselves (matrix 0) and not chroma are how a lossless picture is coded.
+    """
     at, end = 0, file.seek(0, os.SEEK_END)
-    frames, depth, grey, complete, lossless = 1, None, False, True, False
+    frames, depth, grey, complete, matrix = 1, None, False, True, None
     while at + 8 <= end:
         file.seek(at)
         length, name = struct.unpack(">I4s", file.read(8))
@@ -267,8 +336,10 @@ def _avif_facts(file: BinaryIO) -> Facts:
                 flags = body[found + 6]
                 depth = (12 if flags & 0x20 else 10) if flags & 0x40 else 8
                 grey = bool(flags & 0x10)
-            # Samples that are R, G and B themselves (matrix 0) and not chroma are how a lossless picture is coded.
-            colour = body.find(b"colrnclx")
-            lossless = found >= 0 and colour >= 0 and body[colour + 12 : colour + 14] == b"\0\0"
+                colour = body.find(b"colrnclx")
+                matrix = int.from_bytes(body[colour + 12 : colour + 14], "big") if colour >= 0 else None
+        if name == b"mdat" and matrix is None:
+            # Beside a profile the container does not state the matrix, the header of the stream does.
+            matrix = _av1_matrix(file.read(min(length, _MOST_METADATA)))
         at += length
-    return Facts(depth=depth, frames=frames, complete=complete, grey=grey, lossless=lossless)
+    return Facts(depth=depth, frames=frames, complete=complete, grey=grey, lossless=matrix == 0)

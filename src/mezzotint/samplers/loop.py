@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,6 +33,17 @@ class Step(Protocol):
         carry: Any,
         /,
     ) -> tuple[Tensor, Any]: ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A reverse step that asks the network again inside itself, as Heun's does: the loop binds it to the denoiser."""
+
+    def bind(self, denoise: Denoiser) -> Step: ...
+
+    def evaluations(self, bridge: Bridge, t: float, r: float) -> int:
+        """How often a step from t to r asks the network, the estimate at t included."""
+        ...
 
 
 class After(Protocol):
@@ -66,12 +77,13 @@ def sample(
     grid: Sequence[float],
     x_state: Tensor | None = None,
     shape: Sequence[int] | None = None,
-    step: Step = ancestral,
+    step: Step | Staged = ancestral,
     after: After | None = None,
     start: Tensor | None = None,
     callback: Callable[[Move], None] | None = None,
     origin: tuple[int, int] = (0, 0),
     draw: int = 0,
+    renoise_scale: float = 1.0,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     differentiable: bool = False,
@@ -86,13 +98,19 @@ def sample(
     the bridge's own start, which is for grid[0] = 1 only. `after` follows each move down. `callback` gets
     one `Move` after each move.
 
+    A step with `multistep = True` (DPM-Solver++, UniPC) builds on the states and estimates before it: it goes down all
+    the way and bears no `after`, which would move the state behind its back. `renoise_scale` multiplies the noise of
+    moves up (EDM's S_noise; 1 keeps the marginals).
+
     Noise is drawn from the streams `start` (draw 0), `step` and `after` (draws counted from `draw`, which is 0
     but for a walk that goes on from a later state), at `origin`, the row and column of the state on the noise's
     lattice, so that tiles get the noise of the whole picture. Steps that add none draw none. Gradients are
-    recorded only with `differentiable`. Raises ValueError for a grid that leaves [0, 1] or stands still, and for
-    a missing shape or start.
+    recorded only with `differentiable`. Raises ValueError for a grid that leaves [0, 1] or stands still, for
+    a missing shape or start, for an estimate that is not shaped like the state, for a multistep `step` with `after` or
+    with moves up, and for a move that the step cannot make on this bridge.
     """
     times = _check_walk(grid)
+    _check_history(step, times, after)
     reference = start if start is not None else x_state
     if shape is None:
         if reference is None:
@@ -109,6 +127,7 @@ def sample(
     for name, given in (("x_state", x_state), ("start", start)):
         if given is not None and tuple(given.shape) != size:
             raise ValueError(f"{name} has shape {tuple(given.shape)}, the state has {size}")
+    move = step.bind(denoise) if isinstance(step, Staged) else step
     stepping, correcting = draws("step", draw), draws("after", draw)
     with contextlib.nullcontext() if differentiable else torch.no_grad():
         if x_state is not None:
@@ -124,10 +143,15 @@ def sample(
         for index, (t, r) in enumerate(itertools.pairwise(times)):
             estimate = None
             if r > t:
-                z = bridge.renoise(z, x_state, t, r, stepping())
+                z = bridge.renoise(z, x_state, t, r, renoise_scale * stepping())
             else:
                 estimate = denoise(z, t)
-                z, carry = step(bridge, z, estimate, x_state, t, r, stepping, carry)
+                if estimate.y.shape != z.shape:
+                    raise ValueError(
+                        f"the estimate has shape {tuple(estimate.y.shape)}, the state {tuple(z.shape)}: "
+                        "a denoiser answers in the shape of the state"
+                    )
+                z, carry = move(bridge, z, estimate, x_state, t, r, stepping, carry)
                 if after is not None:
                     z, carry = after(z, r, denoise, correcting, carry)
             if callback is not None:
@@ -135,9 +159,28 @@ def sample(
     return z
 
 
-def count_evaluations(grid: Sequence[float]) -> int:
-    """How often a walk over the grid asks the network: once a move down."""
-    return sum(r < t for t, r in itertools.pairwise(_check_walk(grid)))
+def count_evaluations(grid: Sequence[float], *, step: Step | Staged = ancestral, bridge: Bridge | None = None) -> int:
+    """How often a walk over the grid asks the network: once a move down, or as often as a staged step says.
+
+    `bridge`: needed for a staged step, whose number of evaluations depends on where its moves lie; ValueError without.
+    What an `after` asks is not counted.
+    """
+    down = [(t, r) for t, r in itertools.pairwise(_check_walk(grid)) if r < t]
+    if not isinstance(step, Staged):
+        return len(down)
+    if bridge is None:
+        raise ValueError(f"the evaluations of {type(step).__name__} depend on the bridge: give it")
+    return sum(step.evaluations(bridge, t, r) for t, r in down)
+
+
+def _check_history(step: Step | Staged, times: Sequence[float], after: After | None) -> None:
+    if not getattr(step, "multistep", False):
+        return
+    name = type(step).__name__
+    if after is not None:
+        raise ValueError(f"{name} builds on earlier states, which `after` changes: use ancestral, ddim or Heun with it")
+    if any(r > t for t, r in itertools.pairwise(times)):
+        raise ValueError(f"{name} builds on earlier states, which a move up forgets: use ancestral, ddim or Heun")
 
 
 def _check_walk(grid: Sequence[float]) -> tuple[float, ...]:
