@@ -257,3 +257,54 @@ def test_thousands_of_damaged_files(tmp_path: Path) -> None:
     said = check(lay_out(tmp_path / "in", many), spool=tmp_path / "spool")
     assert len(said) >= 1000
     assert sum(what.startswith("InputError") for what in said.values()) >= 500
+
+
+_COMMAND = """
+import resource, sys
+import torch
+from mezzotint.cli import main
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+status = main(sys.argv[1:])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) // 1024, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def enlarge(folder: Path, output: Path, *, timeout: float) -> dict[str, dict[str, object]]:
+    """`upscale` over a folder of bad files: what the events say of each input, after the checks that hold for all."""
+    words = ["upscale", str(folder), "-o", str(output), "--method", "nearest", "--scale", "2", "--events", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, *words], capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 1, done.stderr[-2000:]
+    *lines, grown = done.stderr.splitlines()
+    assert int(grown) < 1024, grown
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    ended = {event["input"]: event for event in events if event["event"] in ("file-done", "file-failed")}
+    failed = [event for event in ended.values() if event["event"] == "file-failed"]
+    # Each failure is named once, in one line; nothing else is said.
+    assert len(lines) == len(failed) and all(line.startswith("mezzotint: ") for line in lines), lines[:5]
+    assert not any("Traceback" in line or "unexpected" in line for line in lines)
+    assert events[-1]["failed"] == len(failed) and len(ended) == events[0]["inputs"]
+    hidden = {path.name for path in output.iterdir() if path.name.startswith(".")}
+    assert hidden == {".mezzotint-batch.sqlite"}, hidden
+    results = [path for path in output.iterdir() if not path.name.startswith(".")]
+    assert len(results) == len(ended) - len(failed)
+    for path in results:
+        images.read(path, spool=output)
+    return ended
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs ru_maxrss in KiB")
+def test_a_batch_of_bad_files_names_each(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    lay_out(tmp_path / "in", dict(list(damaged(every=977, mutations=1))))
+    assert len(enlarge(tmp_path / "in", tmp_path / "out", timeout=120)) >= 30
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs ru_maxrss in KiB")
+def test_a_batch_of_thousands_of_bad_files_names_each(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    lay_out(tmp_path / "in", absurd() | dict(list(damaged(every=97, mutations=80))))
+    assert len(enlarge(tmp_path / "in", tmp_path / "out", timeout=1200)) >= 1000
