@@ -204,7 +204,7 @@ def test_the_certificate_is_that_of_the_file(command: Command, model: Path, tmp_
     assert found is not None
     assert found.saved_rms == pytest.approx(float(error.square().mean().sqrt()), abs=2e-3)
     assert found.saved_max == pytest.approx(float(error.abs().max()), abs=2e-3)
-    assert found.after_rms < 0.01 < found.saved_rms and found.before_rms > 1
+    assert found.after_rms < 0.1 < found.saved_rms and found.before_rms > 1
     assert "measuring the file" in record.timings
 
 

@@ -21,12 +21,16 @@ from mezzotint.upscaler.engines import Engine, Settings
 from mezzotint.upscaler.samples import Coding, Survey
 from mezzotint.upscaler.work import Rows
 
-ROUNDS = 8
+ROUNDS = 4
 """How often the correction and the clip to [0, 1] alternate at most."""
 
-# Rounds end where nothing left [0, 1] by more than this: further ones would change less.
-_OVERSHOOT = 2e-5
-_HALO = MARGIN + REDUCTION_MARGIN
+_RELAXATION = 1.6
+"""By how much the rounds after the first correct more than is missing: they converge about twice as fast."""
+
+# A round leaves out rows from which nothing is missing by more than this, a fortieth of a grey level.
+_MISSING = 1e-4
+# Input rows that a round works on at a time: fewer read more rows twice, more are held between rounds.
+_ROUND_ROWS = 64
 _READ_ROWS = 256
 
 
@@ -89,17 +93,18 @@ class Deviation:
 
 @dataclass
 class _Measure:
-    """Rows of a result made small again against the rows of the small picture, as they become known."""
+    """Rows of a result made small again against those of the small picture, as they become known; or, without
+    `small`, rows of their difference."""
 
     reduced: bands.Reader
-    small: bands.Reader
+    small: bands.Reader | None
     deviation: Deviation
 
     def advance(self, stop: int) -> None:
-        start = self.small.position
+        start = self.reduced.position
         if stop > start:
-            rows = self.reduced.take(start, stop, keep=stop) - self.small.take(start, stop, keep=stop)
-            self.deviation.add(rows)
+            rows = self.reduced.take(start, stop, keep=stop)
+            self.deviation.add(rows if self.small is None else rows - self.small.take(start, stop, keep=stop))
 
 
 @dataclass
@@ -182,11 +187,9 @@ def prepare(
         final = bands.mapped(y, lambda rows: rows.clamp(0, 1))
         saved = bands.mapped(final, coding.levels)
         groups.append((final, saved))
-        compared = [("after", final), ("saved", saved)]
         if before is not None:
-            kinds.setdefault("before", Deviation())
-            compared.append(("before", before))
-        for kind, stage in compared:
+            measures.append(_Measure(before.reader(), None, kinds.setdefault("before", Deviation())))
+        for kind, stage in (("after", final), ("saved", saved)):
             reduced = clock.stage(_reduced(stage, size=request.output_size, small=(h, w)), "measuring")
             measures.append(_Measure(reduced.reader(), x.reader(), kinds[kind]))
     rows = _joined(
@@ -238,7 +241,8 @@ def _passes(
     clock: Clock,
     callback: Callable[[], None],
 ) -> tuple[bands.Stage, bands.Stage | None, str]:
-    """The result at the exact size, the same before its correction (None where that is another size), the operator."""
+    """The result at the exact size; what was missing before its correction, x - A y, where that has the size of the
+    result; the operator."""
     size, m = request.output_size, engine.scale
     h, w = request.input_size
     before, operator = None, ""
@@ -255,12 +259,12 @@ def _passes(
         )  # fmt: skip
         y = bands.mapped(clock.stage(large, "network"), lambda rows: rows.clamp(0, 1))
         if request.consistent:
-            if index == 0 and goal == size:
-                before = y
             scale = goal[0] // h
             down = BicubicDown(scale=scale, height=goal[0], width=goal[1])
             operator = f"MATLAB bicubic 1/{scale}"
-            y = _consistent(bands.regrouped(y, rows=scale, band=layout.band), small, down=down, clock=clock)
+            cells = bands.regrouped(y, rows=scale, band=min(layout.band, _ROUND_ROWS))
+            y, missing = _consistent(cells, small, down=down, clock=clock)
+            before = missing if index == 0 and goal == size else before
         h, w = goal
     if (h, w) != size:
         ratio = max(1.0, size[0] / h)
@@ -268,47 +272,56 @@ def _passes(
     return y, before, operator
 
 
-def _consistent(y: bands.Stage, x: bands.Stage, *, down: BicubicDown, clock: Clock) -> bands.Stage:
-    """The picture in [0, 1] near y that shrinks to x.
+def _consistent(
+    y: bands.Stage, x: bands.Stage, *, down: BicubicDown, clock: Clock
+) -> tuple[bands.Stage, bands.Stage]:
+    """The picture in [0, 1] near y that shrinks to x, and what was missing from y, x - A y.
 
-    The correction alone leaves [0, 1] beside saturated areas and the clip undoes it there, so the two alternate
-    (projections onto convex sets); where nothing overshoots the first round is exact and the others are left out.
+    The correction alone, y + A^+ (x - A y), leaves [0, 1] beside saturated areas and the clip undoes it there, so the
+    two alternate (projections onto convex sets, relaxed); where nothing overshoots the first round is exact and the
+    others are left out.
     """
+    first = None
     for index in range(ROUNDS):
-        y = clock.stage(_round(y, x, down=down, first=index == 0), "consistency")
-    return y
+        missing = clock.stage(_missing(y, x, down=down), "consistency")
+        first = first or missing
+        weight = 1.0 if index == 0 else _RELAXATION
+        y = clock.stage(_corrected(y, missing, down=down, weight=weight), "consistency")
+    assert first is not None
+    return y, first
 
 
-def consistency_memory(size: tuple[int, int], small_height: int, *, band: int) -> int:
+def consistency_memory(size: tuple[int, int], small_height: int) -> int:
     """Bytes, about, that the rounds hold of a picture of (height, width) `size`: the rows between one and the next."""
-    rows = min(2 * _HALO + band, small_height) * size[0] // small_height
-    return 4 * 3 * size[1] * rows * (ROUNDS + 2)
+    rows = min(MARGIN + REDUCTION_MARGIN + 3 * _ROUND_ROWS, small_height) * size[0] // small_height
+    return 4 * 3 * size[1] * rows * (ROUNDS + 1)
 
 
-def _round(y: bands.Stage, x: bands.Stage, *, down: BicubicDown, first: bool) -> bands.Stage:
-    """One round: rows y + A^+ (x - A y), clipped, and how far each row of cells had left [0, 1]."""
-    height, width, s = down.shape_out[0], down.shape_out[1], down.scale
-    large, small = y.reader(0), x.reader()
-    overshoots = None if first else y.reader(1)
+def _missing(y: bands.Stage, x: bands.Stage, *, down: BicubicDown) -> bands.Stage:
+    """x - A y."""
+    large, small = y.reader(), x.reader()
 
     def compute(start: int, stop: int) -> tuple[Tensor, ...]:
-        if overshoots is not None:
-            over, above = overshoots.window(start, stop, halo=_HALO)
-            if float(over.max()) < _OVERSHOOT:
-                small.skip(stop, halo=MARGIN)
-                keep = height if stop == height else max(0, stop - _HALO)
-                return large.take(start, stop, keep=keep), over[..., start - above : stop - above, :]
-        rows, above = large.window(start, stop, halo=_HALO)
-        near, top = small.window(start, stop, halo=MARGIN)
-        bottom = top + near.shape[-2]
-        residual = near - down.A_tile(rows, origin=(above, 0), rows=(top, bottom), columns=(0, width))
-        core = rows[..., (start - above) * s : (stop - above) * s, :]
-        moved = down.pinv_tile(residual, origin=(top, 0), rows=(start, stop), columns=(0, width)).add_(core)
-        beyond = torch.maximum(moved - 1, -moved).amax(dim=(1, 3), keepdim=True)
-        beyond = beyond.unflatten(2, (stop - start, s)).amax(dim=3)
-        return moved.clamp_(0, 1), beyond
+        rows, above = large.window(start, stop, halo=REDUCTION_MARGIN)
+        near = small.take(start, stop, keep=stop)
+        return (near - down.A_tile(rows, origin=(above, 0), rows=(start, stop), columns=(0, down.shape_out[1])),)
 
-    return bands.Stage(compute, height=y.height, band=y.band, scales=(s, 1))
+    return bands.Stage(compute, height=y.height, band=y.band)
+
+
+def _corrected(y: bands.Stage, missing: bands.Stage, *, down: BicubicDown, weight: float) -> bands.Stage:
+    """y + weight A^+ missing, clipped to [0, 1]."""
+    large, small = y.reader(), missing.reader()
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        rows = large.take(start, stop, keep=stop)
+        residual, top = small.window(start, stop, halo=MARGIN)
+        if float(residual.abs().max()) < _MISSING:
+            return (rows,)
+        change = down.pinv_tile(residual, origin=(top, 0), rows=(start, stop), columns=(0, down.shape_out[1]))
+        return (torch.add(rows, change, alpha=weight).clamp_(0, 1),)
+
+    return bands.Stage(compute, height=y.height, band=y.band, scales=y.scales)
 
 
 def deviation_of(rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request) -> Deviation:

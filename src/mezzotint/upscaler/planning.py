@@ -67,7 +67,7 @@ def plan(job: Job, *, engine: Engine, device: torch.device, pace: Pace | None = 
         rows = layout.band * goal[0] / h
         memory += int(_BESIDE * rows * goal[1] * job.coding.channels)
         if request.consistent:
-            memory += passes.consistency_memory(goal, h, band=layout.band)
+            memory += passes.consistency_memory(goal, h)
         reasons.append(f"pass {index + 1}: {_why(engine, layout, h, w, settings)}")
         h, w = goal
     groups = len(job.coding.groups)
