@@ -69,6 +69,66 @@ class Move:
     estimate: Estimate | None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a walk happens: the size, type and device of its state, and its part of the lattice of noise."""
+
+    noise: NoiseSource
+    shape: tuple[int, ...]
+    origin: tuple[int, int]
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        noise: NoiseSource,
+        x_state: Tensor | None,
+        shape: Sequence[int] | None,
+        start: Tensor | None,
+        origin: tuple[int, int],
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> Place:
+        """The place that the arguments of a sampler say; ValueError where they say none, or two."""
+        reference = start if start is not None else x_state
+        if shape is None:
+            if reference is None:
+                raise ValueError("the size of the state is unknown: give shape, x_state or start")
+            shape = reference.shape
+        size = tuple(int(side) for side in shape)
+        for name, given in (("x_state", x_state), ("start", start)):
+            if given is not None and tuple(given.shape) != size:
+                raise ValueError(f"{name} has shape {tuple(given.shape)}, the state has {size}")
+        where = torch.device(device if device is not None else reference.device if reference is not None else "cpu")
+        kind = dtype if dtype is not None else torch.float32 if where.type == "mps" else torch.float64
+        return cls(noise, size, origin, kind, where)
+
+    def draws(self, stream: str, first: int = 0) -> Callable[[], Tensor]:
+        """A function that gives the next field of a stream at each call."""
+        counter = itertools.count(first)
+
+        def draw() -> Tensor:
+            return self.noise.normal(
+                stream, next(counter), self.shape, origin=self.origin, dtype=self.dtype, device=self.device
+            )
+
+        return draw
+
+    def bring(self, field: Tensor | None) -> Tensor | None:
+        """A given field in the type and on the device of the walk."""
+        return None if field is None else field.to(device=self.device, dtype=self.dtype)
+
+    def begin(self, bridge: Bridge, t: float, x_state: Tensor | None, start: Tensor | None) -> Tensor:
+        """The state at the first time t: the given one, or the bridge's own start at t = 1."""
+        if start is not None:
+            return start.to(device=self.device, dtype=self.dtype)
+        if t == 1.0:
+            return bridge.start(x_state, self.draws("start")())
+        raise ValueError(f"the bridge starts at time 1, the grid at {t}: give start, the state there")
+
+
 def sample(
     denoise: Denoiser,
     *,
@@ -111,33 +171,14 @@ def sample(
     """
     times = _check_walk(grid)
     _check_history(step, times, after)
-    reference = start if start is not None else x_state
-    if shape is None:
-        if reference is None:
-            raise ValueError("the size of the state is unknown: give shape, x_state or start")
-        shape = reference.shape
-    size = tuple(int(side) for side in shape)
-    where = torch.device(device if device is not None else reference.device if reference is not None else "cpu")
-    kind = dtype if dtype is not None else torch.float32 if where.type == "mps" else torch.float64
-
-    def draws(stream: str, first: int = 0) -> Callable[[], Tensor]:
-        counter = itertools.count(first)
-        return lambda: noise.normal(stream, next(counter), size, origin=origin, dtype=kind, device=where)
-
-    for name, given in (("x_state", x_state), ("start", start)):
-        if given is not None and tuple(given.shape) != size:
-            raise ValueError(f"{name} has shape {tuple(given.shape)}, the state has {size}")
+    place = Place.of(
+        noise=noise, x_state=x_state, shape=shape, start=start, origin=origin, dtype=dtype, device=device
+    )
     move = step.bind(denoise) if isinstance(step, Staged) else step
-    stepping, correcting = draws("step", draw), draws("after", draw)
+    stepping, correcting = place.draws("step", draw), place.draws("after", draw)
     with contextlib.nullcontext() if differentiable else torch.no_grad():
-        if x_state is not None:
-            x_state = x_state.to(device=where, dtype=kind)
-        if start is not None:
-            z = start.to(device=where, dtype=kind)
-        elif times[0] == 1.0:
-            z = bridge.start(x_state, draws("start")())
-        else:
-            raise ValueError(f"the bridge starts at time 1, the grid at {times[0]}: give start, the state there")
+        x_state = place.bring(x_state)
+        z = place.begin(bridge, times[0], x_state, start)
         carry: Any = None
         count = len(times) - 1
         for index, (t, r) in enumerate(itertools.pairwise(times)):

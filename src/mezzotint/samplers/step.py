@@ -92,6 +92,20 @@ def carry_step(
     return _move(bridge, z, estimate, x_state, t, r, noise, k=value, base=base, share=1.0), carry
 
 
+def check_down(t: float, r: float) -> None:
+    """ValueError unless the step from t to r goes down in time."""
+    if not r < t:
+        raise ValueError(f"a step goes down in time, not from {t} to {r}: up is bridge.renoise")
+
+
+def add_noise(z: Tensor, noise: Field | None, std: float | Tensor, *, t: float, r: float) -> Tensor:
+    """z with noise of a deviation above 0, drawn where `noise` is a function; ValueError without noise."""
+    if noise is None:
+        raise ValueError(f"the step from {t} to {r} is stochastic: give it noise")
+    eps = noise() if callable(noise) else noise
+    return z + std * eps.to(z.dtype)
+
+
 def _move(
     bridge: Bridge,
     z: Tensor,
@@ -105,20 +119,14 @@ def _move(
     base: float,
     share: float,
 ) -> Tensor:
-    if not r < t:
-        raise ValueError(f"a step goes down in time, not from {t} to {r}: up is bridge.renoise")
+    check_down(t, r)
     y = estimate.y.to(z.dtype)
     moved = bridge.mean(y, x_state, r)
     if k != 0.0:
         carried = y if estimate.y_carry is None else estimate.y_carry.to(z.dtype)
         moved = moved + k * (z - bridge.mean(carried, x_state, t))
     std = _std(bridge, estimate, t, r, k=k, base=base, share=share, like=z)
-    if std is None:
-        return moved
-    if noise is None:
-        raise ValueError(f"the step from {t} to {r} is stochastic: give it noise")
-    eps = noise() if callable(noise) else noise
-    return moved + std * eps.to(z.dtype)
+    return moved if std is None else add_noise(moved, noise, std, t=t, r=r)
 
 
 def _std(

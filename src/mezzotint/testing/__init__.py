@@ -3,15 +3,20 @@
 from mezzotint.testing.bridges import check_bridge
 from mezzotint.testing.methods import check_method
 from mezzotint.testing.operators import check_operator
-from mezzotint.testing.priors import GaussianPrior, TwoPointPrior
-from mezzotint.testing.samplers import check_sampler, propagate
+from mezzotint.testing.priors import GaussianField, GaussianPrior, LinearGaussian, MixturePrior, TwoPointPrior
+from mezzotint.testing.samplers import affine_moments, check_sampler, measure_order, propagate
 
 __all__ = [
+    "GaussianField",
     "GaussianPrior",
+    "LinearGaussian",
+    "MixturePrior",
     "TwoPointPrior",
+    "affine_moments",
     "check_bridge",
     "check_method",
     "check_operator",
     "check_sampler",
+    "measure_order",
     "propagate",
 ]
