@@ -201,3 +201,127 @@ def test_grids():
 def test_wrong_numbers_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [schedules.linear(10, start=0.01, end=0.5), schedules.jsd(7), LinearSDE(), ShiftedCosine(0.4), ShiftedCosine(2.0)],
+    ids=lambda schedule: type(schedule).__name__,
+)
+def test_slopes_are_the_differences_of_the_amplitude(schedule):
+    h = 1e-6
+    t = torch.tensor([0.033, 0.217, 0.5501, 0.83, 0.99], dtype=torch.float64)
+    before, after = ((schedule.powers(t + side)[0]).sqrt() for side in (-h, h))
+    assert torch.allclose(schedule.slope(t), (after - before) / (2 * h), rtol=1e-7, atol=1e-8)
+
+
+def test_slopes_at_nodes_are_those_below():
+    table = schedules.linear(10, start=0.01, end=0.5)
+    roots = [math.sqrt(value) for value in table.gamma]
+    found = table.slope(torch.tensor([i / 10 for i in range(11)], dtype=torch.float64))
+    wanted = [10 * (after - before) for before, after in zip(roots, roots[1:], strict=False)]
+    assert found.tolist() == pytest.approx([wanted[0], *wanted], rel=1e-12)
+
+
+def test_ncsn_levels():
+    wanted = (0.01, 0.01668101, 0.02782559, 0.04641589, 0.07742637, 0.12915497, 0.21544347, 0.35938137, 0.59948425, 1.0)
+    table = schedules.geometric(10)
+    assert table.levels == pytest.approx(wanted, abs=5e-9)
+    t = torch.tensor([0.0, 0.05, 0.1, 1.0], dtype=torch.float64)
+    assert table.level(t).tolist() == pytest.approx([0.0, 0.005, 0.01, 1.0], abs=1e-12)
+    assert schedules.geometric(1, high=3.0).levels == (3.0,)
+
+
+@pytest.mark.parametrize(
+    ("high", "levels", "side", "figure"), [(50, 232, 32, 0.567), (90, 500, 64, 0.567), (190, 1086, 128, 0.566)]
+)
+def test_ncsnv2_levels_overlap_by_half(high, levels, side, figure):
+    ratio = (high / 0.01) ** (1 / (levels - 1))
+    assert schedules.overlap(ratio, size=3 * side * side) == pytest.approx(figure, abs=5e-4)
+
+
+def test_levels_of_stochastic_equations():
+    t = torch.tensor([0.0, 1e-9, 0.5, 1.0], dtype=torch.float64)
+    assert schedules.Geometric().level(t).tolist() == pytest.approx([0.0, 0.01, 0.70710678, 50.0], rel=2e-8)
+    assert schedules.Proportional().level(t).tolist() == pytest.approx([0.0, 8e-8, 40.0, 80.0])
+
+
+def test_jsd_leaves_nothing():
+    table = schedules.jsd(1000)
+    assert table.gamma == pytest.approx([1 - i / 1000 for i in range(1001)], abs=1e-12) and table.gamma[-1] == 0.0
+
+
+def test_srdiffs_cosine_is_nichols():
+    """Its grid counts T + 1 points over T + 1 steps, which are the T steps themselves."""
+    points = [math.cos((i / 100 + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(101)]
+    gamma = 1.0
+    for i in range(100):
+        gamma *= 1 - min(1 - points[i + 1] / points[i], 0.999)
+        assert schedules.cosine(100).gamma[i + 1] == pytest.approx(gamma, rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("steps", "left", "first", "last", "half"),
+    [(100, 0.005, 1.764e-4, 0.104070, 0.360822), (100, 0.01, None, None, None), (1000, 0.005, None, None, None)],
+)
+def test_mean_reverting_schedule(steps, left, first, last, half):
+    """The released recipe, step by step, and the figures of 100 steps."""
+    table = schedules.mean_reverting(steps, left=left)
+    power = [math.cos((i / (steps + 2) + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(steps + 3)]
+    theta = [1 - value / power[0] for value in power][1:-1]
+    gathered = [math.fsum(theta[1 : i + 1]) for i in range(steps + 1)]
+    unit = -math.log(left) / gathered[-1]
+    for i in (1, steps // 2, steps):
+        assert math.sqrt(table.gamma[i]) == pytest.approx(math.exp(-gathered[i] * unit), rel=1e-11)
+    assert math.sqrt(table.gamma[-1]) == pytest.approx(left, rel=1e-11)
+    if first is not None:
+        assert theta[1] * unit == pytest.approx(first, abs=5e-8)
+        assert theta[-1] * unit == pytest.approx(last, abs=5e-7)
+        assert math.sqrt(table.gamma[50]) == pytest.approx(half, abs=5e-7)
+
+
+def test_walks_of_time_travel():
+    """RePaint's 250 steps take 2410 evaluations, DDNM's 100 with stretches of 10 passed 3 times 280."""
+    for steps, jump, repeats, evaluations, passes in ((250, 10, 10, 2410, 2160), (100, 10, 3, 280, 180)):
+        walk = schedules.time_travel(schedules.uniform(steps), jump=jump, repeats=repeats)
+        moves = list(zip(walk, walk[1:], strict=False))
+        assert sum(r < t for t, r in moves) == evaluations
+        ups = [(t, r) for t, r in moves if r > t]
+        assert len(ups) * jump == passes
+        assert all(round((r - t) * steps) == jump for t, r in ups)
+        assert walk[0] == 1.0 and walk[-1] == 0.0 and set(walk) == set(schedules.uniform(steps))
+    assert schedules.time_travel(schedules.uniform(4), jump=2, repeats=2) == (1, 0.75, 0.5, 0.25, 0.75, 0.5, 0.25, 0)
+    assert schedules.time_travel((0.9, 0.5, 0.0), jump=5, repeats=9) == (0.9, 0.5, 0.0)
+    assert schedules.time_travel(schedules.quadratic(5), jump=1, repeats=1) == schedules.quadratic(5)
+
+
+def test_more_grids():
+    assert schedules.trailing(3, nodes=1000) == (1.0, 0.667, 0.333, 0.0)
+    for steps in (1, 7, 20):
+        times = schedules.cosine_times(steps)
+        assert times == pytest.approx([(1 + math.cos(math.pi * i / steps)) / 2 for i in range(steps + 1)], abs=1e-15)
+        schedules.check_grid(times)
+    assert schedules.karras_levels(1, low=0.1, high=3.0) == (3.0,)
+    assert schedules.karras_levels(3, low=1.0, high=9.0, rho=1.0) == pytest.approx((9.0, 5.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: schedules.LevelTable(()), "at least one"),
+        (lambda: schedules.LevelTable((0.1, 0.1)), "0.1 after 0.1"),
+        (lambda: schedules.LevelTable((0.0, 0.1)), "0.0 after 0.0"),
+        (lambda: schedules.Geometric(1.0, 0.1), "must be positive, finite and rise"),
+        (lambda: schedules.Proportional(0.0, 0.1), "must be positive, finite and rise"),
+        (lambda: schedules.overlap(1.0, size=3), "ratio 1.0"),
+        (lambda: schedules.mean_reverting(10, left=1.0), "left 1.0"),
+        (lambda: schedules.trailing(20, nodes=10), "at most 10"),
+        (lambda: schedules.karras_levels(4, low=1.0, high=2.0, rho=-1.0), "use 7"),
+        (lambda: schedules.time_travel((1.0, 0.5, 0.7, 0.0), jump=1, repeats=2), "does not fall from 0.5 to 0.7"),
+        (lambda: schedules.time_travel((1.0, 0.0), jump=0, repeats=2), "jump 0"),
+        (lambda: schedules.time_travel((1.0, 0.0), jump=1, repeats=1.5), "repeats 1.5"),
+    ],
+)
+def test_more_wrong_numbers_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

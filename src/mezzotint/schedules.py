@@ -29,6 +29,32 @@ class Schedule(Protocol):
         """Signal power gamma and noise power 1 - gamma at float64 times, both without cancellation."""
         ...
 
+    def slope(self, t: Tensor) -> Tensor:
+        """The time derivative of sqrt(gamma) at float64 times; at a node of a table that of the interval below it."""
+        ...
+
+
+class Levels(Protocol):
+    """A variance-exploding schedule: the noise level sigma at a time, 0 at the clean end."""
+
+    @property
+    def nodes(self) -> int | None:
+        """The steps of the table, None for levels in closed form."""
+        ...
+
+    @property
+    def first(self) -> float:
+        """The smallest time above 0 that a grid in noise levels visits."""
+        ...
+
+    def level(self, t: Tensor) -> Tensor:
+        """sigma at float64 times."""
+        ...
+
+    def slope(self, t: Tensor) -> Tensor:
+        """The time derivative of sigma at float64 times above 0; at a node that of the interval below it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Table:
@@ -77,6 +103,11 @@ class Table:
         loss = lost[index] + weight * (lost[index + 1] - lost[index])
         return (1.0 - loss) ** 2, loss * (2.0 - loss)
 
+    def slope(self, t: Tensor) -> Tensor:
+        index = interval_below(t, self.nodes)
+        lost = self._lost_amplitude.to(t.device)
+        return (lost[index] - lost[index + 1]) * self.nodes
+
     @cached_property
     def _half_log_gamma(self) -> Tensor:
         added = torch.tensor(self.alpha, dtype=torch.float64)
@@ -109,6 +140,10 @@ class LinearSDE:
         log_gamma = -(self.low * t + 0.5 * (self.high - self.low) * t**2)
         return torch.exp(log_gamma), -torch.expm1(log_gamma)
 
+    def slope(self, t: Tensor) -> Tensor:
+        rate = self.low + (self.high - self.low) * t
+        return -0.5 * rate * torch.exp(-0.5 * (self.low * t + 0.5 * (self.high - self.low) * t**2))
+
 
 @dataclass(frozen=True)
 class ShiftedCosine:
@@ -134,14 +169,141 @@ class ShiftedCosine:
         return None
 
     def powers(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        largest = math.atan(self.shift * math.exp(-0.5 * self.log_snr_min)) if self._ends else 0.5 * math.pi
-        signal = self.shift**2 * torch.cos(t * largest) ** 2
-        noise = torch.sin(t * largest) ** 2
+        angle = t * self._largest
+        signal = self.shift**2 * torch.cos(angle) ** 2
+        noise = torch.sin(angle) ** 2
         return signal / (signal + noise), noise / (signal + noise)
 
+    def slope(self, t: Tensor) -> Tensor:
+        angle = t * self._largest
+        power = self.shift**2 * torch.cos(angle) ** 2 + torch.sin(angle) ** 2
+        return -self.shift * self._largest * torch.sin(angle) / power**1.5
+
     @property
-    def _ends(self) -> bool:
-        return self.log_snr_min > -math.inf
+    def _largest(self) -> float:
+        """The angle at t = 1."""
+        if self.log_snr_min == -math.inf:
+            return 0.5 * math.pi
+        return math.atan(self.shift * math.exp(-0.5 * self.log_snr_min))
+
+
+@dataclass(frozen=True)
+class Geometric:
+    """sigma(t) = low (high / low)^t, the VE SDE of Song et al. 2021 (appendix C), and 0 at t = 0 itself.
+
+    The clean end is a jump of `low`, taken by the last step of a sampler. 0 < low < high.
+    """
+
+    low: float = 0.01
+    high: float = 50.0
+
+    def __post_init__(self) -> None:
+        _check_levels(self.low, self.high)
+
+    @property
+    def nodes(self) -> None:
+        return None
+
+    @property
+    def first(self) -> float:
+        return 1e-5
+
+    def level(self, t: Tensor) -> Tensor:
+        return torch.where(t > 0.0, self.low * (self.high / self.low) ** t, 0.0)
+
+    def slope(self, t: Tensor) -> Tensor:
+        return math.log(self.high / self.low) * self.level(t)
+
+
+@dataclass(frozen=True)
+class Proportional:
+    """sigma(t) = high t: EDM's time is the noise level (Karras et al. 2022, section 3), here in units of `high`.
+
+    `low`: the last level above 0 of a grid in noise levels. 0 < low < high.
+    """
+
+    low: float = 0.002
+    high: float = 80.0
+
+    def __post_init__(self) -> None:
+        _check_levels(self.low, self.high)
+
+    @property
+    def nodes(self) -> None:
+        return None
+
+    @property
+    def first(self) -> float:
+        return self.low / self.high
+
+    def level(self, t: Tensor) -> Tensor:
+        return self.high * t
+
+    def slope(self, t: Tensor) -> Tensor:
+        return torch.full_like(t, self.high)
+
+
+@dataclass(frozen=True)
+class LevelTable:
+    """Noise levels at the nodes 1..T of a table, rising, 0 at the clean end and linear in between.
+
+    NCSN's code counts the same levels from the largest. ValueError for levels that do not rise from above 0.
+    """
+
+    levels: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(float(value) for value in self.levels))
+        if not self.levels:
+            raise ValueError("a table of noise levels needs at least one")
+        for before, after in zip((0.0, *self.levels), self.levels, strict=False):
+            if not before < after < math.inf:
+                raise ValueError(f"noise level {after} after {before}: levels must rise from above 0 and be finite")
+
+    @property
+    def nodes(self) -> int:
+        return len(self.levels)
+
+    @property
+    def first(self) -> float:
+        return 1.0 / self.nodes
+
+    @cached_property
+    def _ticks(self) -> Tensor:
+        return torch.tensor((0.0, *self.levels), dtype=torch.float64)
+
+    def level(self, t: Tensor) -> Tensor:
+        position = t * self.nodes
+        index = position.floor().clamp(0, self.nodes - 1).long()
+        ticks = self._ticks.to(t.device)
+        weight = position - index
+        return (1.0 - weight) * ticks[index] + weight * ticks[index + 1]
+
+    def slope(self, t: Tensor) -> Tensor:
+        index = interval_below(t, self.nodes)
+        ticks = self._ticks.to(t.device)
+        return (ticks[index + 1] - ticks[index]) * self.nodes
+
+
+def geometric(steps: int, *, low: float = 0.01, high: float = 1.0) -> LevelTable:
+    """Noise levels in a geometric sequence; NCSN's are 10 from 0.01 to 1 (Song and Ermon 2019, section 4)."""
+    _check_steps(steps)
+    _check_levels(low, high)
+    if steps == 1:
+        return LevelTable((high,))
+    return LevelTable(tuple(low * (high / low) ** (i / (steps - 1)) for i in range(steps)))
+
+
+def overlap(ratio: float, *, size: int) -> float:
+    """How much of one noise level lies within the next, Phi(u + 3 ratio) - Phi(u - 3 ratio), u = sqrt(2 size)
+    (ratio - 1), for neighbouring levels in this `ratio` and states of `size` values.
+
+    Technique 2 of Song and Ermon 2020 (NCSNv2): choose the number of levels so that it is about 0.5.
+    """
+    if not ratio > 1.0 or size < 1:
+        raise ValueError(f"ratio {ratio} must be above 1 and size {size} at least 1")
+    shift = math.sqrt(2 * size) * (ratio - 1.0)
+    return 0.5 * (math.erf((shift + 3 * ratio) / math.sqrt(2)) - math.erf((shift - 3 * ratio) / math.sqrt(2)))
 
 
 def linear(steps: int, *, start: float = 1e-4, end: float = 0.02) -> Table:
@@ -202,6 +364,33 @@ def cosine(steps: int, *, offset: float = 0.008, limit: float = 0.999) -> Table:
     return Table(tuple(min(1.0 - power(i + 1) / power(i), limit) for i in range(steps)))
 
 
+def jsd(steps: int) -> Table:
+    """Added variances 1 / T, 1 / (T - 1), ..., 1 (Sohl-Dickstein et al. 2015, section 2.4.1; `jsd` in DDPM's code).
+
+    gamma falls linearly, to exactly 0: at t = 1 noise determines no clean sample, so predict `y` or `v`.
+    """
+    _check_steps(steps)
+    return Table(tuple(1.0 / (steps - i) for i in range(steps)))
+
+
+def mean_reverting(steps: int = 100, *, left: float = 0.005, offset: float = 0.008) -> Table:
+    """IR-SDE's schedule (Luo et al. 2023, released code): gamma = exp(-2 theta), theta the gathered rate.
+
+    The rate of step i is 1 - f(i + 1) / f(0) with the cosine f of Nichol and Dhariwal over `steps` + 2, scaled so
+    that exp(-theta) = `left` at t = 1. It is one minus a cumulative power, not an added variance.
+    """
+    _check_steps(steps)
+    if not 0.0 < left < 1.0:
+        raise ValueError(f"left {left}, the share of the clean sample at t = 1, must lie between 0 and 1")
+
+    def power(i: int) -> float:
+        return math.cos((i / (steps + 2) + offset) / (1.0 + offset) * 0.5 * math.pi) ** 2
+
+    rates = [1.0 - power(i + 1) / power(0) for i in range(1, steps + 1)]
+    scale = -math.log(left) / math.fsum(rates)
+    return Table(tuple(-math.expm1(-2.0 * scale * rate) for rate in rates))
+
+
 def symmetric_ramp(steps: int = 1000, *, beta_max: float = 0.3, beta_min: float = 1e-4) -> tuple[float, ...]:
     """I2SB's added Brownian variances (Liu et al. 2023, released code): a ramp that is kept to its half and
     mirrored.
@@ -241,6 +430,56 @@ def on_nodes(steps: int, *, nodes: int) -> tuple[float, ...]:
     return tuple(index / nodes for index in reversed(indices)) + (0.0,)
 
 
+def trailing(steps: int, *, nodes: int) -> tuple[float, ...]:
+    """`steps` nodes of a table of `nodes` steps in equal strides down from the last, then 0 ("trailing" elsewhere)."""
+    _check_steps(steps)
+    if steps > nodes:
+        raise ValueError(f"{steps} steps on a table of {nodes}: use at most {nodes}")
+    return tuple(round(nodes * i / steps) / nodes for i in range(steps, -1, -1))
+
+
+def cosine_times(steps: int) -> tuple[float, ...]:
+    """Times (1 + cos(pi i / steps)) / 2 from 1 down to 0: short steps next to both ends, for pinned bridges."""
+    _check_steps(steps)
+    # Written so that the two halves mirror each other to the last digit.
+    return tuple(math.sin(0.5 * math.pi * i / steps) ** 2 for i in range(steps, 0, -1)) + (0.0,)
+
+
+def karras_levels(steps: int, *, low: float, high: float, rho: float = 7.0) -> tuple[float, ...]:
+    """`steps` noise levels from `high` down to `low`, uniform in their rho-th root (Karras et al. 2022, eq. 5)."""
+    _check_steps(steps)
+    _check_levels(low, high)
+    if not 0.0 < rho < math.inf:
+        raise ValueError(f"rho {rho} must be positive and finite; Karras et al. use 7")
+    if steps == 1:
+        return (high,)
+    first, last = high ** (1.0 / rho), low ** (1.0 / rho)
+    inner = [(first + i / (steps - 1) * (last - first)) ** rho for i in range(1, steps - 1)]
+    return (high, *inner, low)
+
+
+def time_travel(grid: Sequence[float], *, jump: int, repeats: int) -> tuple[float, ...]:
+    """A walk over a falling grid that goes back up and down again (Lugmayr et al. 2022, RePaint, section 4.2).
+
+    From the points 1, 1 + jump, 1 + 2 jump, ... of the grid, counted from its clean end, the walk goes up `jump`
+    points in one move and down again, until it has passed that stretch `repeats` times; repeats = 1 is the grid
+    itself. Differs from the authors' code in that the way up is one move, which has the same law as `jump` small
+    ones. ValueError for a grid that does not fall.
+    """
+    times = check_grid(grid)
+    for name, value in (("jump", jump), ("repeats", repeats)):
+        if isinstance(value, bool) or int(value) != value or value < 1:
+            raise ValueError(f"{name} {value} is not a whole number of 1 or more")
+    rising = times[::-1]
+    walk = list(times[:1])
+    for point in range(len(rising) - 2, -1, -1):
+        walk.append(rising[point])
+        if (point - 1) % jump == 0 and 1 <= point <= len(rising) - 1 - jump:
+            stretch = rising[point : point + jump + 1][::-1]
+            walk.extend(list(stretch) * (repeats - 1))
+    return tuple(walk)
+
+
 def check_grid(grid: Sequence[float]) -> tuple[float, ...]:
     """The grid as floats; ValueError unless it falls strictly inside [0, 1]."""
     times = tuple(float(t) for t in grid)
@@ -248,8 +487,25 @@ def check_grid(grid: Sequence[float]) -> tuple[float, ...]:
         raise ValueError(f"a grid needs two or more times in [0, 1], not {times[:8]}")
     for t, r in zip(times, times[1:], strict=False):
         if not r < t:
-            raise ValueError(f"the grid does not fall from {t} to {r}")
+            raise ValueError(
+                f"the grid does not fall from {t} to {r}: give falling times; moves up are for the walks of "
+                "samplers.sample with a one-step sampler (schedules.time_travel makes one)"
+            )
     return times
+
+
+def interval_below(t: Tensor, nodes: int) -> Tensor:
+    """The index of the table's interval that ends at t or holds it."""
+    position = t * nodes
+    nearest = position.round()
+    # i / T times T need not be i, and the other side of a node has another slope.
+    position = torch.where((position - nearest).abs() < 1e-9 * nodes, nearest, position)
+    return (position.ceil() - 1.0).clamp(0, nodes - 1).long()
+
+
+def _check_levels(low: float, high: float) -> None:
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"noise levels {low} to {high} must be positive, finite and rise")
 
 
 def _spaced(steps: int, start: float, end: float, *, power: int) -> tuple[float, ...]:
