@@ -7,9 +7,19 @@ import pytest
 import torch
 
 from mezzotint.bridges import VP, Pinned, ResShift
-from mezzotint.samplers import Estimate, ancestral, carry_step, ddim
+from mezzotint.samplers import Estimate, UniPC, ancestral, carry_step, ddim
 from mezzotint.schedules import LinearSDE
-from mezzotint.testing import GaussianPrior, TwoPointPrior, check_sampler, propagate
+from mezzotint.testing import (
+    GaussianField,
+    GaussianPrior,
+    LinearGaussian,
+    MixturePrior,
+    TwoPointPrior,
+    affine_moments,
+    check_sampler,
+    measure_order,
+    propagate,
+)
 
 
 def noisy_at_the_end(bridge, z, estimate, x_state, t, r, noise, carry=None):
@@ -101,3 +111,114 @@ def test_wrong_priors_are_refused():
         GaussianPrior(0.0, -1.0)
     with pytest.raises(ValueError, match="not two points"):
         TwoPointPrior(1.0, 1.0)
+
+
+def test_affine_moments_are_those_of_a_walk_by_hand():
+    """Two draws of a field of two values through a known matrix: mean and covariance to rounding."""
+    matrix = torch.tensor([[2.0, 0.0], [1.0, 0.5]], dtype=torch.float64)
+
+    def run(noise, batch):
+        shape = (batch, 1, 1, 2)
+        z = 3.0 + noise.normal("start", 0, shape) @ matrix.T
+        return 0.5 * z + 0.1 * noise.normal("step", 0, shape)
+
+    mean, covariance = affine_moments(run)
+    assert torch.allclose(mean.flatten(), torch.tensor([1.5, 1.5], dtype=torch.float64), atol=1e-14)
+    wanted = 0.25 * matrix @ matrix.T + 0.01 * torch.eye(2, dtype=torch.float64)
+    assert torch.allclose(covariance, wanted, atol=1e-14)
+
+
+def test_a_sampler_that_is_not_affine_is_refused():
+    with pytest.raises(ValueError, match="not affine in its noise"):
+        affine_moments(lambda noise, batch: noise.normal("start", 0, (batch, 1, 1, 1)) ** 2)
+    with pytest.raises(ValueError, match="uniform"):
+        affine_moments(lambda noise, batch: noise.uniform("start", 0, batch).reshape(-1, 1, 1, 1))
+
+
+def test_the_moments_of_a_multistep_sampler_are_those_of_its_step_where_it_has_one():
+    """UniPC of order 1 without corrector is DDIM: the whole-walk moments and the recursion agree."""
+    bridge, prior = VP(LinearSDE()), GaussianPrior(0.5, 0.2)
+    grid = bridge.grid(9)
+    first = propagate(UniPC(1, corrector=False), bridge=bridge, grid=grid, prior=prior)
+    assert first == pytest.approx(propagate(ddim, bridge=bridge, grid=grid, prior=prior), abs=1e-12)
+
+
+def test_the_order_is_measured():
+    assert measure_order(ddim, bridge=VP(LinearSDE())) == pytest.approx(1.0, abs=0.05)
+    with pytest.raises(AssertionError, match="falls with order"):
+        check_sampler(ddim, bridge=VP(LinearSDE()), order=2)
+
+
+def field() -> GaussianField:
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+    return GaussianField(torch.tensor([0.1, -0.3, 0.5, 0.0], dtype=torch.float64), root @ root.T / 4)
+
+
+def test_a_diagonal_field_is_the_prior_of_single_values():
+    diagonal = GaussianField(torch.full((4,), 0.5, dtype=torch.float64), 0.04 * torch.eye(4, dtype=torch.float64))
+    single = GaussianPrior(0.5, 0.2)
+    z = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 1, 2, 2)
+    x = torch.full_like(z, 0.1)
+    for bridge in (VP(LinearSDE()), ResShift(), Pinned(0.5)):
+        for t in (0.3, 0.8):
+            assert torch.allclose(
+                diagonal.denoiser(bridge, x)(z, t).y, single.denoiser(bridge, x)(z, t).y, atol=1e-12
+            )
+            assert torch.allclose(
+                diagonal.flow(bridge, z, x, 0.1, t), single.flow(bridge, z, x, 0.1, t), atol=1e-12
+            )
+
+
+def test_a_joint_field_and_its_measurement_by_direct_solution():
+    """E[y | z] and E[y | z, x] from one big linear system, without an eigenvector in sight."""
+    prior, bridge, t = field(), VP(LinearSDE()), 0.4
+    operator = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    task, x = LinearGaussian(prior, operator, 0.3), torch.tensor([0.2, -0.7], dtype=torch.float64)
+    z = torch.tensor([0.3, -0.2, 0.9, 0.4], dtype=torch.float64)
+    a, _, s = bridge.coefficients(t)
+    eye = torch.eye(4, dtype=torch.float64)
+    for seen, value, power, estimate in (
+        (a * eye, z, s**2 * eye, prior.denoiser(bridge)),
+        (
+            torch.cat([a * eye, operator]),
+            torch.cat([z, x]),
+            torch.diag(torch.tensor([s**2] * 4 + [0.09] * 2, dtype=torch.float64)),
+            task.given(x).denoiser(bridge),
+        ),
+    ):
+        spread = prior.covariance @ seen.T
+        wanted = prior.mean + spread @ torch.linalg.solve(seen @ spread + power, value - seen @ prior.mean)
+        assert torch.allclose(estimate(z.reshape(1, 1, 2, 2), t).y.flatten(), wanted, atol=1e-12)
+
+
+def test_a_mixture_of_one_is_a_gaussian_and_of_two_points_the_two_point_prior():
+    bridge = VP(LinearSDE())
+    z = torch.linspace(-2, 2, 9, dtype=torch.float64).reshape(1, 1, 3, 3)
+    for t in (0.02, 0.5, 1.0):
+        for mixture, known in (
+            (MixturePrior((2.0,), (0.5,), (0.2,)), GaussianPrior(0.5, 0.2)),
+            (MixturePrior((0.3, 0.7), (-0.3, 1.2), (0.0, 0.0)), TwoPointPrior(-0.3, 1.2, 0.7)),
+        ):
+            first, second = (p.denoiser(bridge, variance="exact")(z, t) for p in (mixture, known))
+            assert torch.allclose(first.y, second.y, atol=1e-10)
+            spread = torch.as_tensor(second.c2, dtype=torch.float64)
+            assert torch.allclose(torch.as_tensor(first.c2), spread, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: MixturePrior((1.0,), (0.0, 1.0), (1.0, 1.0)), "as many weights"),
+        (lambda: MixturePrior((1.0, -1.0)), "must be positive"),
+        (lambda: MixturePrior().denoiser(Pinned(0.0), torch.zeros(1))(torch.zeros(1), 0.5), "without noise"),
+        (lambda: GaussianField(torch.zeros(2), torch.eye(3)), "needs a covariance"),
+        (lambda: GaussianField(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]])), "not symmetric"),
+        (lambda: GaussianField(torch.zeros(2), torch.tensor([[1.0, 2.0], [2.0, 1.0]])), "negative eigenvalue"),
+        (lambda: LinearGaussian(field(), torch.zeros(2, 3), 0.1), "does not fit 4 values"),
+        (lambda: LinearGaussian(field(), torch.zeros(2, 4), 0.0), "noise 0.0"),
+    ],
+)
+def test_wrong_analytic_problems_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
