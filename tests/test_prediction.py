@@ -8,20 +8,24 @@ import pytest
 import torch
 
 from mezzotint import schedules
-from mezzotint.bridges import VP, Pinned, ResShift
+from mezzotint.bridges import DDBM, NAMED, VE, VP, Cold, Flow, InDI, MeanReverting, Pinned, Pixelate, ResShift, SoftBlur
 from mezzotint.prediction import (
     KINDS,
     Preconditioning,
     convert,
+    express,
     implied_weight,
     large_variance,
+    learned_log_variance,
     learned_variance,
     min_snr_weight,
+    noise_input,
     noise_of,
     target,
+    usable_kinds,
 )
-from mezzotint.schedules import LinearSDE, ShiftedCosine
-from mezzotint.testing import GaussianPrior
+from mezzotint.schedules import LinearSDE, Proportional, ShiftedCosine
+from mezzotint.testing import GaussianPrior, check_prediction
 
 BRIDGES = {
     "vp": VP(schedules.linear(1000)),
@@ -211,6 +215,14 @@ def test_float32_in_float32_out():
         (VP(LinearSDE()), 0.5, "i2sb", "no Brownian clock"),
         (VP(LinearSDE()), 0.5, "noise", "none of y, eps, v"),
         (VP(LinearSDE()), 0.5, "residual", "needs x_state"),
+        (Pinned(0.1), 1.0, "eps", "use 'y' or 'i2sb' there"),
+        (VP(ShiftedCosine(log_snr_min=-math.inf)), 1.0, "i2sb", "no Brownian clock"),
+        (VP(schedules.jsd(9)), 1.0, "eps", "use 'y' or 'v' there"),
+        (VP(schedules.jsd(9)), torch.tensor([0.5, 1.0], dtype=torch.float64), "score", "undefined at 1.0 of VP"),
+        (Flow(), 0.0, "flow", "undefined at 0.0"),
+        (Pinned(0.1), 1.0, "flow", "use 'y' or 'i2sb' there"),
+        (SoftBlur(), 0.5, "eps", "use 'y', 'residual' or 'change'"),
+        (Cold(Pixelate(1)), 0.5, "v", "is an operator"),
         (ResShift(), 0.5, "eps", "needs x_state"),
     ],
 )
@@ -230,3 +242,117 @@ def test_unbounded_targets_are_refused():
         Preconditioning(1.0, 1.0, 1.5)
     with pytest.raises(ValueError, match="limit 0"):
         min_snr_weight(VP(LinearSDE()), 0.5, limit=0.0)
+
+
+# All kinds on all bridges.
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_conformance(name):
+    errors = check_prediction(NAMED[name]())
+    assert len(errors) >= 6 and all(value < 1e-10 for key, value in errors.items() if key != "implied weight")
+
+
+def test_usable_kinds():
+    assert usable_kinds(VP(LinearSDE()), 0.5) == ("y", "eps", "v", "score", "residual", "change", "flow")
+    assert usable_kinds(Pinned(0.141), 1.0) == ("y", "residual", "change", "i2sb")
+    assert usable_kinds(VP(schedules.jsd(9)), 1.0) == ("y", "v", "residual", "change", "flow")
+    assert usable_kinds(Pinned(0.0), 0.5) == ("y", "residual", "change", "flow")
+    assert usable_kinds(SoftBlur(), 0.5) == ("y", "residual", "change")
+    assert "i2sb" in usable_kinds(VE(Proportional()), 0.3)
+
+
+def test_flow_is_the_velocity_of_the_papers():
+    y, x, eps = fields()
+    for t in (0.03, 0.4, 1.0):
+        for bridge, far, wanted in ((Flow(), eps, eps - y), (Pinned(0.0), x, x - y), (InDI(0.1), x + 0.1 * eps, None)):
+            z = bridge.q_sample(y, x, t, eps)
+            v = target(y, x, z, eps, bridge=bridge, t=t, kind="flow")
+            assert torch.allclose(v, far - y if wanted is None else wanted, atol=1e-12)
+            assert torch.allclose(v, (z - y) / t, atol=1e-12)
+            # The network need not see x: one unit of error of v counts t in y.
+            assert torch.allclose(convert(v + 1.0, z, x, bridge=bridge, t=t, kind="flow"), y - t, atol=1e-12)
+            assert implied_weight(bridge, t, kind="flow").item() == pytest.approx(1 / t**2, rel=1e-12)
+    for bridge in (VP(LinearSDE()), MeanReverting.ir_sde(), ResShift()):
+        z = bridge.q_sample(y, x, 0.41, eps)
+        v = target(y, x, z, eps, bridge=bridge, t=0.41, kind="flow")
+        assert torch.allclose(v, bridge.velocity(z, y, x, 0.41), atol=1e-11)
+
+
+def test_implied_weights_of_the_table():
+    t = 0.37
+    gamma = VP(LinearSDE()).coefficients(t)[0] ** 2
+    assert implied_weight(VP(LinearSDE()), t, kind="v").item() == pytest.approx(1 / (1 - gamma), rel=1e-12)
+    assert implied_weight(VP(LinearSDE()), t, kind="eps").item() == pytest.approx(gamma / (1 - gamma), rel=1e-12)
+    assert implied_weight(Pinned(0.14), t, kind="i2sb").item() == pytest.approx(1 / (0.14 * t), rel=1e-12)
+    edm, sigma = VE(Proportional()), 80 * t
+    found = implied_weight(edm, t, kind=Preconditioning(0.25)).item()
+    assert found == pytest.approx((sigma**2 + 0.25) / (0.5 * sigma) ** 2, rel=1e-12)
+
+
+def test_edm_figures():
+    """At sigma = 1/2; lambda c_out^2 = 1; a target of unit variance at every level."""
+    edm, kind = VE(Proportional()), Preconditioning(0.25)
+    c_in, c_skip, c_out = (c.item() for c in kind.scales(edm, 0.5 / 80))
+    assert (c_skip, c_out, c_in) == pytest.approx((0.5, 0.353553, 1.414214), abs=5e-7)
+    assert kind.noise_input(edm, 0.5 / 80).item() == pytest.approx(0.25 * math.log(0.5), abs=1e-12)
+    assert noise_input(VP(LinearSDE()), 0.3).item() == pytest.approx(-0.125 * VP(LinearSDE()).log_snr(0.3), abs=1e-12)
+    generator = torch.Generator().manual_seed(0)
+    y, eps = torch.randn(2, 1, 1, 200, 500, generator=generator, dtype=torch.float64)
+    for sigma in (0.002, 0.5, 3.0, 80.0):
+        t = sigma / 80
+        z = edm.q_sample(0.5 * y, None, t, eps)
+        wanted = target(0.5 * y, None, z, eps, bridge=edm, t=t, kind=kind)
+        assert wanted.var().item() == pytest.approx(1.0, abs=0.02)
+        scales = kind.scales(edm, t)
+        assert (implied_weight(edm, t, kind=kind) * scales[2] ** 2).item() == pytest.approx(1.0, rel=1e-12)
+        assert (scales[0] * z).var().item() == pytest.approx(1.0, abs=0.02)
+        assert torch.allclose(convert(wanted, z, None, bridge=edm, t=t, kind=kind), 0.5 * y, atol=1e-12)
+
+
+def test_networks_of_other_papers_in_the_coordinates_of_edm():
+    """c_skip = 1, c_out = -sigma of Karras et al., table 1 (VP): the kind eps, seen from z / a."""
+    bridge, (z, p, _) = VP(LinearSDE()), fields()
+    for t in (0.1, 0.7):
+        a, _, s = bridge.coefficients(t)
+        assert torch.allclose(convert(p, z, None, bridge=bridge, t=t, kind="eps"), z / a - s / a * p, atol=1e-12)
+    edm = VE(Proportional())
+    assert torch.allclose(convert(p, z, None, bridge=edm, t=0.1, kind="score"), z + 64.0 * p, atol=1e-12)
+
+
+def test_ddbm_preconditioning():
+    """Their scales of the VE bridge (appendix, table 1), written in sigma with variances and covariance."""
+    bridge, kind, high = DDBM(VE(Proportional(high=80.0))), Preconditioning(0.25, 0.36, 0.2), 80.0
+    for sigma in (0.1, 5.0, 79.0):
+        a = sigma**2 / high**2
+        total = a**2 * 0.36 + (1 - a) ** 2 * 0.25 + 2 * a * (1 - a) * 0.2 + sigma**2 * (1 - a)
+        skip = ((1 - a) * 0.25 + a * 0.2) / total
+        out = math.sqrt(a**2 * (0.25 * 0.36 - 0.04) + 0.25 * sigma**2 * (1 - a)) / math.sqrt(total)
+        found = [c.item() for c in kind.scales(bridge, sigma / high)]
+        assert found == pytest.approx([total**-0.5, skip, out], rel=1e-10)
+    # At the pinned end nothing is singular: the small picture itself is the state.
+    assert kind.scales(bridge, 1.0)[0].item() == pytest.approx(1 / 0.6)
+
+
+def test_learned_log_variance():
+    bridge, table = VP(schedules.cosine(100)), schedules.cosine(100)
+    fraction = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64).reshape(1, 3, 1, 1)
+    for i in (2, 40, 100):
+        found = learned_log_variance(fraction, bridge=bridge, r=(i - 1) / 100, t=i / 100).flatten().exp().tolist()
+        small, beta = bridge.variance((i - 1) / 100, i / 100), table.alpha[i - 1]
+        assert found == pytest.approx([small, math.sqrt(small * beta), beta], rel=1e-9)
+    # The first step has no small variance: that of the second stands in.
+    low, _, high = learned_log_variance(fraction, bridge=bridge, r=0.0, t=0.01).flatten().exp().tolist()
+    assert low == pytest.approx(bridge.variance(0.01, 0.02), rel=1e-12) and high == pytest.approx(table.alpha[0])
+    batch = torch.tensor([0.5, 0.9], dtype=torch.float64)
+    both = learned_log_variance(torch.full((2, 1, 1, 1), 0.3), bridge=bridge, r=batch - 0.01, t=batch)
+    one = learned_log_variance(torch.full((1, 1, 1, 1), 0.3), bridge=bridge, r=0.89, t=0.9)
+    assert both.dtype == torch.float32 and torch.allclose(both[1], one[0])
+    assert torch.isfinite(learned_log_variance(fraction, bridge=bridge, r=0.0, t=1.0)).all()
+
+
+def test_express_refuses_what_no_prediction_says():
+    y, x, _ = fields()
+    for bridge, t, kind in ((Pinned(0.1), 1.0, "v"), (VP(LinearSDE()), 0.0, "eps"), (Pinned(0.0), 0.0, "flow")):
+        with pytest.raises(ValueError, match=f"undefined at {t}"):
+            express(y, y, x, bridge=bridge, t=t, kind=kind)  # type: ignore[arg-type]
