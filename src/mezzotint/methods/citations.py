@@ -207,6 +207,15 @@ _ENTRIES: tuple[Entry, ...] = (
         arxiv="2202.00512",
     ),
     Entry(
+        "karras2022elucidating",
+        "inproceedings",
+        "Elucidating the Design Space of Diffusion-Based Generative Models",
+        (("Karras", "Tero"), ("Aittala", "Miika"), ("Aila", "Timo"), ("Laine", "Samuli")),
+        2022,
+        booktitle=_NEURIPS,
+        arxiv="2206.00364",
+    ),
+    Entry(
         "hoogeboom2023simple",
         "inproceedings",
         "simple diffusion: End-to-end diffusion for high resolution images",
@@ -371,6 +380,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "back-projection": ("irani1991improving", "keys1981cubic"),
     "span": ("wan2023span",),
     "sr3": ("saharia2023sr3",),
+    "shared": ("karras2022elucidating",),
     "mezzotint-x4": ("whang2022deblurring", "moser2024waving"),
 }
 """The papers of each method; `tests` hold that every name of the table is here."""

@@ -29,8 +29,9 @@ _RELAXATION = 1.6
 
 # A round leaves out rows from which nothing is missing by more than this, a fortieth of a grey level.
 _MISSING = 1e-4
-# Input rows that a round works on at a time: fewer read more rows twice, more are held between rounds.
-_ROUND_ROWS = 64
+# Input rows that a round works on at a time: fewer read more rows twice, more are held between rounds, which is
+# to stay below so many bytes.
+_ROUND_ROWS, _FEWEST_ROWS, _ROUND_MEMORY = 64, 16, 384 << 20
 _READ_ROWS = 256
 
 
@@ -262,7 +263,7 @@ def _passes(
             scale = goal[0] // h
             down = BicubicDown(scale=scale, height=goal[0], width=goal[1])
             operator = f"MATLAB bicubic 1/{scale}"
-            cells = bands.regrouped(y, rows=scale, band=min(layout.band, _ROUND_ROWS))
+            cells = bands.regrouped(y, rows=scale, band=min(layout.band, _round_rows(goal, h)))
             y, missing = _consistent(cells, small, down=down, clock=clock)
             before = missing if index == 0 and goal == size else before
         h, w = goal
@@ -293,7 +294,18 @@ def _consistent(
 
 def consistency_memory(size: tuple[int, int], small_height: int) -> int:
     """Bytes, about, that the rounds hold of a picture of (height, width) `size`: the rows between one and the next."""
-    rows = min(MARGIN + REDUCTION_MARGIN + 3 * _ROUND_ROWS, small_height) * size[0] // small_height
+    return _held(size, small_height, _round_rows(size, small_height))
+
+
+def _round_rows(size: tuple[int, int], small_height: int) -> int:
+    rows = _ROUND_ROWS
+    while rows > _FEWEST_ROWS and _held(size, small_height, rows) > _ROUND_MEMORY:
+        rows //= 2
+    return rows
+
+
+def _held(size: tuple[int, int], small_height: int, band: int) -> int:
+    rows = min(MARGIN + REDUCTION_MARGIN + 3 * band, small_height) * size[0] // small_height
     return 4 * 3 * size[1] * rows * (ROUNDS + 1)
 
 
