@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
 
 from mezzotint import schedules
-from mezzotint.bridges import VP, Bridge, Pinned, ResShift
+from mezzotint.bridges import VE, VP, Bridge, Pinned, ResShift, SoftBlur
 from mezzotint.noise import Noise
 from mezzotint.samplers import (
     DPMSolver,
@@ -24,26 +23,12 @@ from mezzotint.samplers import (
     ddim,
     sample,
 )
-from mezzotint.samplers.coordinates import noise_level, time_of
-from mezzotint.schedules import LinearSDE, ShiftedCosine
+from mezzotint.samplers.coordinates import noise_level, time_of, times_of
+from mezzotint.schedules import LinearSDE, Proportional, ShiftedCosine
 from mezzotint.testing import GaussianPrior, check_sampler, measure_order
 
 PRIOR = GaussianPrior(0.3, 0.5)
 BRIDGES = {"vp": VP(LinearSDE()), "resshift": ResShift(), "pinned": Pinned(0.141027)}
-
-
-@dataclass(frozen=True)
-class Exploding(Bridge):
-    """EDM's process: z = y + 80 t eps."""
-
-    def coefficients(self, t):
-        return 1.0 + 0 * t, 0 * t, 80.0 * t
-
-    def carry(self, r, t):
-        return (r / t) ** 2
-
-    def start(self, x_state, eps):
-        return 80.0 * eps
 
 
 def one(value: float) -> torch.Tensor:
@@ -62,16 +47,15 @@ def walk(step, *, bridge, grid, start, prior=PRIOR, x=0.1):
     ).item()
 
 
-def karras(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> tuple[float, ...]:
-    """The noise levels of Karras et al. 2022, equation 5, as times of `Exploding`."""
-    ends = high ** (1 / rho), low ** (1 / rho)
-    levels = [(ends[0] + i / (steps - 1) * (ends[1] - ends[0])) ** rho for i in range(steps)]
-    return (1.0, *(level / 80.0 for level in levels[1:]), 0.0)
+@cache
+def karras(steps: int) -> tuple[float, ...]:
+    """EDM's grid of noise levels and then 0, as times of its bridge."""
+    return VE(Proportional()).grid(steps, spacing="karras")
 
 
 def even(bridge: Bridge, steps: int, low: float = -3.0, high: float = 3.0) -> list[float]:
     """Times between which half the log-SNR grows by equal amounts."""
-    return [time_of(bridge, math.exp(-(low + (high - low) * i / steps))) for i in range(steps + 1)]
+    return list(times_of(bridge, [math.exp(-(low + (high - low) * i / steps)) for i in range(steps + 1)]))
 
 
 EDM = {
@@ -85,14 +69,14 @@ EDM = {
 @pytest.mark.parametrize("steps", EDM)
 def test_edm_figures(steps):
     """N(0.3, 0.25) from 80 at noise level 80, on EDM's grid and then 0: eight digits; exact end 0.7981152713."""
-    bridge = Exploding()
+    bridge = VE(Proportional())
     assert PRIOR.flow(bridge, one(80.0), None, 0.0, 1.0).item() == pytest.approx(0.7981152713, abs=5e-11)
     for step, figure in zip((ddim, Heun(), DPMSolver()), EDM[steps], strict=True):
         assert walk(step, bridge=bridge, grid=karras(steps), start=80.0) == pytest.approx(figure, abs=6e-9)
 
 
 def test_edm_orders():
-    bridge = Exploding()
+    bridge = VE(Proportional())
     for step, figure in ((ddim, 0.998), (Heun(), 2.019), (DPMSolver(), 2.029)):
         errors = []
         for steps in (160, 320):
@@ -156,15 +140,6 @@ def test_the_sde_solver_of_first_order_is_ancestral_on_a_variance_preserving_bri
         assert first.item() == pytest.approx(second.item(), abs=1e-12)
 
 
-ORDERS = [(ddim, 1), (Heun(), 2), (DPMSolver(2), 2), (DPMSolver(3), 3), (UniPC(2), 3), (UniPC(3), 4)]
-
-
-@pytest.mark.parametrize("bridge", BRIDGES)
-@pytest.mark.parametrize(("step", "order"), ORDERS, ids=["ddim", "heun", "2m", "3m", "unipc2", "unipc3"])
-def test_measured_orders(bridge, step, order):
-    assert measure_order(step, bridge=BRIDGES[bridge]) >= order - 0.15
-
-
 def test_the_released_third_order_is_a_second_order():
     assert measure_order(DPMSolver(3, released=True), bridge=VP(LinearSDE())) < 2.3
 
@@ -183,7 +158,7 @@ def test_conformance(bridge, step):
 
 
 def test_churn_rises_by_edms_rule_and_asks_no_more():
-    bridge = Exploding()
+    bridge = VE(Proportional())
     grid = karras(18)
     walked = churn(grid, bridge=bridge, amount=40.0, low=0.05, high=50.0)
     raised = 1.0 + min(40.0 / 18, math.sqrt(2.0) - 1.0)
@@ -200,7 +175,7 @@ def test_churn_rises_by_edms_rule_and_asks_no_more():
 
 def test_churn_keeps_the_distribution_and_noise_can_be_inflated():
     """With the true variance of the estimate ancestral steps are exact, so moves up must be, too."""
-    bridge, prior = Exploding(), GaussianPrior(0.3, 0.5)
+    bridge, prior = VE(Proportional()), GaussianPrior(0.3, 0.5)
     grid = (*(t for t in karras(12) if t > 0.0),)
     x = torch.zeros(1, 1, 192, 192, dtype=torch.float64)
     start = 0.3 + math.hypot(0.5, 80.0) * Noise(3).normal("start", 0, x.shape)
@@ -234,12 +209,12 @@ def test_heun_asks_as_often_as_it_says():
 
 
 def test_the_noise_level_and_its_time():
-    for bridge in (*BRIDGES.values(), Exploding()):
+    for bridge in (*BRIDGES.values(), VE(Proportional())):
         for t in (0.02, 0.3, 0.77):
             assert time_of(bridge, noise_level(bridge, t)) == pytest.approx(t, rel=1e-9)
     assert noise_level(Pinned(0.1), 1.0) == math.inf
     with pytest.raises(ValueError, match="lies outside"):
-        time_of(Exploding(), 81.0)
+        time_of(VE(Proportional()), 81.0)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +232,7 @@ def test_the_noise_level_and_its_time():
         (lambda: churn((1.0, 0.0), bridge=ResShift(), amount=1.0, low=2.0, high=1.0), "the first must be the smaller"),
         (lambda: count_evaluations((1.0, 0.0), step=Heun()), "depend on the bridge"),
         (lambda: DPMSolver()(ResShift(), one(0), Estimate(one(0), one(1)), one(0), 0.5, 0.3, None), "use ancestral or"),
+        (lambda: DPMSolver()(SoftBlur(), one(0), Estimate(one(0)), None, 0.5, 0.3, None), "is an operator on y"),
         (lambda: UniPC()(ResShift(), one(0), Estimate(one(0)), one(0), 0.3, 0.5, None), "up is bridge.renoise"),
         (lambda: DPMSolverSDE()(ResShift(), one(0), Estimate(one(0)), one(0), 0.5, 0.3, None), "give it noise"),
     ],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
 import torch
 
-from mezzotint.bridges import VP, Bridge, Pinned, ResShift
+from mezzotint.bridges import VE, VP, Pinned, ResShift, SoftBlur
 from mezzotint.noise import Noise
 from mezzotint.samplers import (
     Estimate,
@@ -25,53 +24,16 @@ from mezzotint.samplers import (
     sample,
 )
 from mezzotint.samplers.adaptive import integrate
-from mezzotint.samplers.coordinates import drift, rates, score
-from mezzotint.schedules import LinearSDE, linear
+from mezzotint.samplers.coordinates import score
+from mezzotint.schedules import Geometric, LinearSDE, linear
 from mezzotint.testing import GaussianPrior, TwoPointPrior, affine_moments, check_sampler
 
 PRIOR = GaussianPrior(0.3, 0.5)
 BRIDGES = {"vp": VP(LinearSDE()), "resshift": ResShift(), "pinned": Pinned(0.141027)}
 
 
-@dataclass(frozen=True)
-class Exploding(Bridge):
-    """Song's VE: sigma from 0.01 to `top`, geometric, and 0 at the clean end."""
-
-    top: float = 50.0
-
-    def coefficients(self, t):
-        level = 0.01 * (self.top / 0.01) ** t
-        return 1.0 + 0 * t, 0 * t, level * (t > 0)
-
-    def carry(self, r, t):
-        return (self.coefficients(r)[2] / self.coefficients(t)[2]) ** 2
-
-    def start(self, x_state, eps):
-        return self.top * eps
-
-
 def one(value: float) -> torch.Tensor:
     return torch.full((1, 1, 1, 1), value, dtype=torch.float64)
-
-
-def test_drift_and_diffusion_of_the_vp_sde():
-    """f = -alpha(t) / 2 and g^2 = alpha(t) with alpha = 0.1 + 19.9 t."""
-    for t in (0.01, 0.25, 1.0):
-        f, power = drift(VP(LinearSDE()), t)
-        assert f == pytest.approx(-0.5 * (0.1 + 19.9 * t), rel=1e-12)
-        assert power == pytest.approx(0.1 + 19.9 * t, rel=1e-10)
-    f, power = drift(Exploding(), 0.5)
-    # The figures of the VE SDE: sigma(0.5) = 0.70710678, g(0.5) = 2.9184231.
-    assert f == 0.0 and math.sqrt(power) == pytest.approx(2.9184231, abs=5e-8)
-
-
-@pytest.mark.parametrize("bridge", BRIDGES)
-def test_rates_are_finite_differences(bridge):
-    bridge = BRIDGES[bridge]
-    for t in (0.15, 0.4, 0.83):
-        ahead, behind = bridge.coefficients(t + 1e-6), bridge.coefficients(t - 1e-6)
-        for rate, high, low in zip(rates(bridge, t), ahead, behind, strict=True):
-            assert rate == pytest.approx((high - low) / 2e-6, rel=1e-6, abs=1e-6)
 
 
 def test_reverse_diffusion_of_ddpm_is_the_formula_of_the_paper():
@@ -88,7 +50,7 @@ def test_reverse_diffusion_of_ddpm_is_the_formula_of_the_paper():
 
 
 def test_reverse_diffusion_of_ve_has_the_mean_of_ancestral():
-    bridge, z, y = Exploding(), one(0.7), one(-0.2)
+    bridge, z, y = VE(Geometric()), one(0.7), one(-0.2)
     for t, r in ((0.9, 0.8), (0.5, 0.1)):
         first, _ = reverse_diffusion(bridge, z, Estimate(y), None, t, r, one(0.0))
         second, _ = ancestral(bridge, z, Estimate(y), None, t, r, one(0.0))
@@ -156,10 +118,10 @@ def test_langevin_dynamics_diverges_beyond_four_variances():
 
 
 @pytest.mark.parametrize("form", ["survey", "released"])
-@pytest.mark.parametrize("bridge", [Exploding(1.0), VP(LinearSDE())], ids=["ve", "vp"])
+@pytest.mark.parametrize("bridge", [VE(Geometric(high=1.0)), VP(LinearSDE())], ids=["ve", "vp"])
 def test_annealed_langevin_reaches_the_prior(form, bridge):
     """Exact moments: after the last level the chain of that level is stationary, then the estimate is taken."""
-    last = 0.5 if isinstance(bridge, Exploding) else 0.1
+    last = 0.5 if isinstance(bridge, VE) else 0.1
     grid = (*(last + 0.08 * i for i in range(5, -1, -1)), 0.0)
     a, _, s = bridge.coefficients(last)
     sigma = s / a
@@ -190,7 +152,7 @@ def test_annealed_langevin_reaches_the_prior(form, bridge):
 
 
 def test_annealed_langevin_of_one_level_is_the_plain_chain():
-    bridge, noise = Exploding(1.0), Noise(4)
+    bridge, noise = VE(Geometric(high=1.0)), Noise(4)
     shape = (1, 1, 3, 3)
     z = start = noise.normal("other", 0, shape)
     for draw in range(7):
@@ -204,7 +166,7 @@ def test_annealed_langevin_of_one_level_is_the_plain_chain():
 
 
 def test_predictor_corrector_keeps_pictures_of_a_batch_apart():
-    bridge = Exploding()
+    bridge = VE(Geometric())
     noise = Noise(0, pictures=(5, 6))
     grid = bridge.grid(12)
     denoise = TwoPointPrior().denoiser(bridge)
@@ -320,8 +282,6 @@ def test_the_adaptive_solver_takes_ends_as_the_steps_do():
             lambda: LangevinCorrector(Pinned(0.0), one(0))(one(0), 0.5, PRIOR.denoiser(Pinned(0.0)), lambda: one(0), 0),
             "no noise at 0.5",
         ),
-        (lambda: rates(Pinned(0.1), 1.0), "no finite rates"),
-        (lambda: drift(Pinned(0.1), 1.0), "no signal at 1.0"),
         (lambda: integrate(lambda z, t: z, one(1), first=0, last=1, rtol=0.0), "tolerances 0.0"),
         (
             lambda: euler_maruyama(Pinned(0.0), one(0), Estimate(one(0)), one(0), 0.5, 0.2, one(0)),
@@ -347,5 +307,8 @@ def test_loops_refuse_what_they_cannot_walk():
         solver(bridge=VP(LinearSDE()), grid=(1.0, 0.0))
     with pytest.raises(ValueError, match="has no noise at 0.5"):
         solver(bridge=Pinned(0.0), grid=(1.0, 0.5, 0.0), x_state=one(0.0))
+    for loop in (langevin, solver):
+        with pytest.raises(ValueError, match="an operator on y"):
+            loop(bridge=SoftBlur(), grid=(1.0, 0.5, 0.0), x_state=one(0.0))
     with pytest.raises(RuntimeError, match="steps from 0.0 reach only"):
         integrate(lambda z, t: 1e3 * z, one(1.0), first=0.0, last=1.0, limit=3)

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from mezzotint.bridges import VP, Bridge, Pinned, ResShift
+from mezzotint.bridges import NAMED, VP, Animorphosis, Bridge, InDI, Pinned, ResShift, SoftBlur, named
 from mezzotint.noise import Noise
 from mezzotint.samplers import (
     LOOPS,
@@ -26,9 +26,9 @@ from mezzotint.samplers import (
     momentum,
     sample,
 )
-from mezzotint.samplers.coordinates import noise_level, time_of
+from mezzotint.samplers.coordinates import noise_level, times_of
 from mezzotint.samplers.loop import Staged
-from mezzotint.schedules import LinearSDE, cosine
+from mezzotint.schedules import LinearSDE, Proportional, cosine
 from mezzotint.testing import (
     GaussianField,
     GaussianPrior,
@@ -39,63 +39,8 @@ from mezzotint.testing import (
     propagate,
 )
 
-
-@dataclass(frozen=True)
-class Straight(Bridge):
-    """InDI with constant noise: z = (1 - t) y + t x + t e eps."""
-
-    e: float
-
-    needs_x = True
-
-    def coefficients(self, t):
-        return 1.0 - t, t, self.e * t
-
-    def carry(self, r, t):
-        return r / t
-
-    def start(self, x_state, eps):
-        return x_state + self.e * eps
-
-
-@dataclass(frozen=True)
-class Another(Bridge):
-    """Cold Diffusion's animorphosis: z = sqrt(gamma) y + sqrt(1 - gamma) x, another picture in place of noise."""
-
-    schedule: object
-
-    needs_x = True
-
-    def coefficients(self, t):
-        a, _, s = VP(self.schedule).coefficients(t)  # pyright: ignore
-        return a, s, 0.0 * s
-
-    def carry(self, r, t):
-        return 0 * r + 1.0 if r > 0 else 0.0
-
-    def start(self, x_state, eps):
-        return x_state
-
-
-@dataclass(frozen=True)
-class Blurred(Bridge):
-    """Soft Score Matching: z = C_t y + s_t eps with a circular low-pass along rows, whose width rises with time."""
-
-    def coefficients(self, t):
-        return 1.0 + 0 * t, 0 * t, 0.5 * t
-
-    def carry(self, r, t):
-        return (r / t) ** 2
-
-    def start(self, x_state, eps):
-        return eps
-
-    def mean(self, y, x_state, t):
-        w = 2 * math.pi * torch.fft.rfftfreq(y.shape[-1], dtype=y.dtype)
-        return torch.fft.irfft(torch.fft.rfft(y) * torch.exp(-0.5 * (w * 3.0 * t) ** 2), n=y.shape[-1])
-
-
-BRIDGES = {"vp": VP(LinearSDE()), "resshift": ResShift(), "pinned": Pinned(0.141027), "indi": Straight(0.3)}
+BRIDGES = {"vp": VP(LinearSDE()), "resshift": ResShift(), "pinned": Pinned(0.141027), "indi": InDI(0.3)}
+BLUR = SoftBlur((0.0, 3.0), Proportional(0.01, 0.5))
 PATHS = {"cold1", "cold2", "momentum"}
 # Kept in the limit of short steps only.
 DISCRETISED = {"euler-maruyama", "reverse-diffusion"}
@@ -127,7 +72,7 @@ def test_rows_have_the_order_that_they_state(name, bridge):
 def test_rows_hold_what_they_state(name):
     """Evaluations, noise and history as stated, on the first bridge that the row serves."""
     row = SAMPLERS[name]
-    bridge = next(b for b in (*BRIDGES.values(), Another(cosine(20))) if row.can_serve(b))
+    bridge = next(b for b in (*BRIDGES.values(), Animorphosis(cosine(20))) if row.can_serve(b))
     asked, drawn, x = [], [], one(0.1)
     step = row.build()
 
@@ -164,6 +109,29 @@ def test_rows_conform(name):
     )
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_named_bridge_is_served_or_refused(name):
+    """From the bridge's start to a finite picture on three kinds of grid, or an error that names what to use."""
+    row = SAMPLERS[name]
+    for bridge_name in NAMED:
+        bridge = named(bridge_name)
+        x = Noise(5).normal("x", 0, (1, 1, 8, 8)) * 0.5
+        if not row.can_serve(bridge):
+            with pytest.raises(ValueError, match="use ancestral, ddim"):
+                build(name, bridge=bridge)
+            continue
+        for grid in ((1.0, 0.6, 0.55, 0.2, 0.0), (1.0, 0.0), (1.0, 0.9, 0.1, 0.05)):
+            z = sample(
+                lambda z, t: Estimate(torch.tanh(z)),
+                bridge=bridge,
+                noise=Noise(0),
+                grid=grid,
+                x_state=x,
+                step=build(name, bridge=bridge),
+            )
+            assert torch.isfinite(z).all(), (bridge_name, grid)
+
+
 def test_unknown_names_and_loops_are_told_apart():
     assert set(LOOPS) == {"adaptive", "annealed-langevin"} and LOOPS["annealed-langevin"] is annealed_langevin
     with pytest.raises(ValueError, match="LOOPS\\['adaptive'\\] instead of sample"):
@@ -180,7 +148,7 @@ def test_unknown_names_and_loops_are_told_apart():
 
 def test_cold_diffusion_towards_another_picture_is_ddim_of_it():
     """With the picture estimated from the state both algorithms are DDIM, and algorithm 1 is k = 0, 2 is k = 1."""
-    bridge, (y, z) = Another(cosine(200)), fields(2)
+    bridge, (y, z) = Animorphosis(cosine(200)), fields(2)
     for t, r in ((0.5, 0.495), (0.9, 0.3), (0.2, 0.0)):
         a, b, _ = bridge.coefficients(t)
         x = (z - a * y) / b
@@ -197,7 +165,7 @@ def test_the_second_algorithm_is_exact_for_absurd_estimates_on_a_line():
     """D_t(y) = y + t e with a known e: algorithm 2 returns y whatever is estimated, algorithm 1 does not."""
 
     @dataclass(frozen=True)
-    class Line(Another):
+    class Line(Animorphosis):
         def mean(self, y, x_state, t):
             return y - 0.9 * t
 
@@ -217,7 +185,7 @@ def test_the_second_algorithm_is_exact_for_absurd_estimates_on_a_line():
 
 def test_momentum_is_the_reverse_step_of_an_operator():
     """z + (C_r - C_t) y + (s_t^2 - s_r^2) score: the one step with k = s_r^2 / s_t^2, noise of the posterior."""
-    bridge, (y, z, eps) = Blurred(), fields(3)
+    bridge, (y, z, eps) = BLUR, fields(3)
     for t, r in ((0.8, 0.5), (0.3, 0.29)):
         s_t, s_r = 0.5 * t, 0.5 * r
         pull = (bridge.mean(y, None, t) - z) / s_t**2
@@ -232,7 +200,7 @@ def test_momentum_is_the_reverse_step_of_an_operator():
 
 def test_a_known_sample_is_followed_through_operator_and_noise():
     """With y known the momentum walk keeps every marginal: mean C_r y, deviation s_r."""
-    bridge, y = Blurred(), torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(1, 1, 1, 8)
+    bridge, y = BLUR, torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(1, 1, 1, 8)
     noise, count = Noise(0, pictures=tuple(range(4000))), 4000
     start = bridge.mean(y, None, 1.0) + 0.5 * noise.normal("start", 0, (count, 1, 1, 8))
     z = sample(
@@ -256,14 +224,14 @@ INDI = {
 @pytest.mark.parametrize("e", INDI)
 def test_indi_figures(e):
     """Standard deviations of InDI's output for y ~ N(0.5, 0.2^2), x = 0.1; four digits."""
-    bridge = Straight(e)
+    bridge = InDI(e)
     for steps, figure in INDI[e].items():
         mean, std = propagate(indi, bridge=bridge, grid=bridge.grid(steps), prior=GaussianPrior(0.5, 0.2))
         assert std == pytest.approx(figure, abs=5.1e-5)
         assert 0.4991 < mean < 0.50005
 
 
-@pytest.mark.parametrize("bridge", [ResShift(), Pinned(0.141027), Straight(0.1), Pinned(0.0)])
+@pytest.mark.parametrize("bridge", [ResShift(), Pinned(0.141027), InDI(0.1), Pinned(0.0)])
 def test_indi_is_the_posterior_without_the_small_picture(bridge):
     y, x, z, eps = fields(4)
     for t, r in ((1.0, 0.8), (0.6, 0.3), (0.2, 0.0)):
@@ -280,7 +248,7 @@ def test_indi_is_the_posterior_without_the_small_picture(bridge):
         (lambda z: cold(Pinned(0.0), z, Estimate(z), z, 0.5, 0.3, None, algorithm=3), "not 3"),
         (lambda z: cold(Pinned(0.0), z, Estimate(z), z, 0.3, 0.5, None), "up is bridge.renoise"),
         (lambda z: momentum(Pinned(0.1), z, Estimate(z), z, 0.9, 0.6, z), "does not fall"),
-        (lambda z: momentum(Blurred(), z, Estimate(z), z, 0.9, 0.6, None), "give it noise"),
+        (lambda z: momentum(BLUR, z, Estimate(z), z, 0.9, 0.6, None), "give it noise"),
         (lambda z: indi(VP(LinearSDE()), z, Estimate(z), z, 0.9, 0.6, z), "no straight way"),
         (lambda z: indi(ResShift(), z, Estimate(z), z, 0.9, 0.6, None), "give it noise"),
     ],
@@ -305,8 +273,7 @@ def problem() -> tuple[LinearGaussian, torch.Tensor]:
 def levels(bridge: Bridge, steps: int, low: float = 0.01) -> tuple[float, ...]:
     """From t = 1 to 0, in between noise levels uniform in the logarithm; the step from a pinned end shrinks too."""
     high = min(50.0, noise_level(bridge, 1.0 - 0.02 / steps))
-    inner = [time_of(bridge, high * (low / high) ** (i / (steps - 2))) for i in range(steps - 1)]
-    return (1.0, *inner, 0.0)
+    return (1.0, *times_of(bridge, [high * (low / high) ** (i / (steps - 2)) for i in range(steps - 1)]), 0.0)
 
 
 def moments(name: str, bridge: Bridge, field: GaussianField, steps: int) -> tuple[torch.Tensor, torch.Tensor]:

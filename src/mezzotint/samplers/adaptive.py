@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mezzotint.bridges import Bridge
 from mezzotint.noise import NoiseSource
-from mezzotint.samplers.coordinates import velocity
+from mezzotint.samplers.coordinates import check_scalar
 from mezzotint.samplers.loop import Denoiser, Move, Place
 from mezzotint.samplers.step import ancestral
 from mezzotint.schedules import check_grid
@@ -111,6 +111,7 @@ def adaptive(
     times = check_grid(grid)
     if len(times) == 2 and times[-1] == 0.0:
         raise ValueError(f"the ODE cannot be followed from {times[0]} to 0: put a small time between, for example 1e-3")
+    check_scalar(bridge, name="the flow")
     place = Place.of(
         noise=noise, x_state=x_state, shape=shape, start=start, origin=origin, dtype=dtype, device=device
     )
@@ -120,7 +121,7 @@ def adaptive(
         z = place.begin(bridge, times[0], x_state, start)
 
         def slope(z: Tensor, t: float) -> Tensor:
-            return velocity(bridge, z, denoise(z, t), x_state, t)
+            return bridge.velocity(z, denoise(z, t).y, x_state, t)
 
         for index, (t, r) in enumerate(itertools.pairwise(times)):
             estimate = None

@@ -9,6 +9,7 @@ Where s_t = 0 above the clean end (a pinned end, a bridge without noise) there i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -28,49 +29,28 @@ def half_log_snr(bridge: Bridge, t: float) -> float:
     return 0.5 * bridge.log_snr(t)
 
 
-def time_of(bridge: Bridge, sigma: float) -> float:
-    """The time at which the noise level s / a is sigma, by bisection to the last digit.
+def times_of(bridge: Bridge, sigmas: Sequence[float]) -> tuple[float, ...]:
+    """The times at which the noise level s / a has given values, by bisection to the last digit.
 
-    ValueError for a level outside that of the bridge's times.
+    ValueError for a level outside those of the bridge's times.
     """
     top = noise_level(bridge, 1.0)
-    if not 0.0 <= sigma <= top:
-        raise ValueError(f"noise level {sigma} lies outside 0 to {top} of {type(bridge).__name__}")
-    low, high = 0.0, 1.0
-    for _ in range(200):
+    for sigma in sigmas:
+        if not 0.0 <= sigma <= top:
+            raise ValueError(f"noise level {sigma} lies outside 0 to {top} of {type(bridge).__name__}")
+    goal = -2.0 * torch.tensor(tuple(sigmas), dtype=torch.float64).log()
+    low, high = torch.zeros_like(goal), torch.ones_like(goal)
+    # 64 halvings reach neighbouring numbers for times above 1e-3, and the smallest noise level of any grid below.
+    for _ in range(64):
         middle = 0.5 * (low + high)
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if noise_level(bridge, middle) < sigma else (low, middle)
-    return high
+        above = bridge.log_snr(middle) > goal
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return tuple(high.tolist())
 
 
-def rates(bridge: Bridge, t: float) -> tuple[float, float, float]:
-    """The time derivatives (a', b', s') at t, float64, by differentiating the bridge's own formulas.
-
-    Between the nodes of a table those are straight lines. ValueError where one of them is not finite, as s' is at the
-    clean end of most bridges.
-    """
-    with torch.enable_grad():
-        time = torch.tensor(t, dtype=torch.float64, requires_grad=True)
-        a, b, s = (_derivative(value, time) for value in bridge.coefficients(time))
-    if not all(math.isfinite(rate) for rate in (a, b, s)):
-        raise ValueError(f"{type(bridge).__name__} has no finite rates of change at time {t}: use one inside its ends")
-    return a, b, s
-
-
-def drift(bridge: Bridge, t: float) -> tuple[float, float]:
-    """(f, g^2) of du = f u dt + g dw, the SDE of u = z - b_t x that has the bridge's marginals and looks at no y.
-
-    f = a' / a, g^2 = 2 s s' - 2 f s^2 (Karras et al. 2022, equations 9 and 28, for any a and s). ValueError where
-    a = 0.
-    """
-    a, _, s = bridge.coefficients(t)
-    if a == 0.0:
-        raise ValueError(f"{type(bridge).__name__} has no signal at {t}, so no drift: use a smaller time")
-    rate_a, _, rate_s = rates(bridge, t)
-    f = rate_a / a
-    return f, max(2.0 * s * (rate_s - f * s), 0.0)
+def time_of(bridge: Bridge, sigma: float) -> float:
+    """The time at which the noise level s / a is sigma; see `times_of`."""
+    return times_of(bridge, (sigma,))[0]
 
 
 def score(bridge: Bridge, z: Tensor, estimate: Estimate, x_state: Tensor | None, t: float) -> Tensor:
@@ -79,22 +59,19 @@ def score(bridge: Bridge, z: Tensor, estimate: Estimate, x_state: Tensor | None,
     return (bridge.mean(estimate.y.to(z.dtype), x_state, t) - z) / s**2
 
 
-def velocity(bridge: Bridge, z: Tensor, estimate: Estimate, x_state: Tensor | None, t: float) -> Tensor:
-    """dz/dt of the probability-flow ODE: a' y_hat + b' x + (s' / s) (z - a y_hat - b x), in z's type.
-
-    Song et al. 2021, equation 13, written for any scalar bridge with s_t > 0; DDBM's guided ODE is the same.
-    """
-    _, _, s = bridge.coefficients(t)
-    rate_a, rate_b, rate_s = rates(bridge, t)
-    y = estimate.y.to(z.dtype)
-    out = rate_a * y + (rate_s / s) * (z - bridge.mean(y, x_state, t))
-    # A bridge that needs x_state has refused its absence in `mean`.
-    return out + rate_b * x_state.to(z.dtype) if bridge.needs_x and x_state is not None else out
+def check_scalar(bridge: Bridge, *, name: str) -> None:
+    """ValueError for a bridge whose mean is an operator, which these coordinates do not have."""
+    if not bridge.scalar:
+        raise ValueError(
+            f"the mean of {type(bridge).__name__} is an operator on y, and {name} needs a_t y + b_t x: "
+            "use ancestral or momentum, or cold where it has no noise"
+        )
 
 
 def check_step(bridge: Bridge, estimate: Estimate, t: float, r: float, *, name: str) -> None:
     """ValueError for a move that a solver of these coordinates cannot make, saying what can."""
     check_down(t, r)
+    check_scalar(bridge, name=name)
     if estimate.y_carry is not None:
         raise ValueError(f"{name} carries the noise of its own estimate: use ancestral or ddim where y_carry is given")
     if r > 0.0 and bridge.coefficients(r)[2] == 0.0 and bridge.coefficients(t)[2] == 0.0:
@@ -112,10 +89,3 @@ def exponential_integrals(x: float, count: int) -> list[float]:
     for k in range(2, count + 1):
         values.append((values[-1] - 1.0 / math.factorial(k - 1)) / x)
     return values
-
-
-def _derivative(value: Tensor, time: Tensor) -> float:
-    if not value.requires_grad:
-        return 0.0
-    (rate,) = torch.autograd.grad(value, time, retain_graph=True, allow_unused=True)
-    return 0.0 if rate is None else rate.item()

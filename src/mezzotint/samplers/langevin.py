@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mezzotint.bridges import Bridge
 from mezzotint.noise import NoiseSource
-from mezzotint.samplers.coordinates import score
+from mezzotint.samplers.coordinates import check_scalar, score
 from mezzotint.samplers.loop import Denoiser, Move, Place
 from mezzotint.schedules import check_grid
 
@@ -129,6 +129,7 @@ def annealed_langevin(
         raise ValueError(f"repeats {repeats} of annealed Langevin is not a whole number of 1 or more")
     if form not in get_args(Form):
         raise ValueError(f"form {form!r} of Langevin dynamics is neither 'survey' nor 'released'")
+    check_scalar(bridge, name="annealed Langevin")
     levels = times[:-1] if times[-1] == 0.0 else times
     for t in levels:
         a, _, s = bridge.coefficients(t)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mezzotint.bridges import Bridge
 from mezzotint.noise import NoiseSource
 from mezzotint.samplers.adaptive import integrate
-from mezzotint.samplers.coordinates import rates
+from mezzotint.samplers.coordinates import check_scalar
 from mezzotint.samplers.loop import Denoiser
 
 Trace = Literal["rademacher", "gaussian", "exact"]
@@ -52,6 +52,7 @@ def log_likelihood(
         raise ValueError(f"probes {probes} is not a whole number of 1 or more")
     if not 0.0 < first < last <= 1.0:
         raise ValueError(f"the ODE runs from a time above 0 up to 1 at most, not from {first} to {last}")
+    check_scalar(bridge, name="the flow")
     for t in (first, last):
         if bridge.coefficients(t)[2] == 0.0:
             raise ValueError(f"{type(bridge).__name__} has no noise at {t}, so no density: use times inside its ends")
@@ -66,11 +67,10 @@ def log_likelihood(
     def slope(packed: Tensor, t: float) -> Tensor:
         current = packed[:, :count].reshape(state.shape)
         y, diverging = _estimate_and_trace(denoise, current, t, fields)
-        (a, _, s), (rate_a, rate_b, rate_s) = bridge.coefficients(t), rates(bridge, t)
-        speed = rate_a * y + rate_s / s * (current - bridge.mean(y, lifted, t))
-        if bridge.needs_x and lifted is not None:
-            speed = speed + rate_b * lifted
-        spread = count * rate_s / s + (rate_a - a * rate_s / s) * diverging
+        (a, _, s), (rate_a, _, rate_power) = bridge.coefficients(t), bridge.derivatives(t)
+        growth = 0.5 * rate_power / s**2
+        speed = bridge.velocity(current, y, lifted, t)
+        spread = count * growth + (rate_a - a * growth) * diverging
         return torch.cat([speed.flatten(1), spread[:, None]], dim=1)
 
     packed = torch.cat([state.flatten(1), state.new_zeros(len(state), 1)], dim=1)

@@ -1,7 +1,7 @@
 """The reverse SDE: Euler-Maruyama and Song's reverse diffusion.
 
 Both serve every scalar bridge through u = z - b_t x, whose forward SDE is du = f u dt + g dw
-(`coordinates.drift`). Unlike the ancestral step they keep the marginals only in the limit of short steps. At the clean
+(`Bridge.diffusion`). Unlike the ancestral step they keep the marginals only in the limit of short steps. At the clean
 end they return the estimate: the authors stop at a small time and return the mean of their step, which is the same to
 first order.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.bridges import Bridge
-from mezzotint.samplers.coordinates import check_step, drift, score
+from mezzotint.samplers.coordinates import check_step, score
 from mezzotint.samplers.step import Estimate, Field, add_noise, ancestral
 
 
@@ -39,7 +39,7 @@ def euler_maruyama(
     a_t, _, s_t = bridge.coefficients(t)
     if r == 0.0 or a_t == 0.0 or s_t == 0.0:
         return ancestral(bridge, z, Estimate(estimate.y), x_state, t, r, noise, carry)
-    f, power = drift(bridge, t)
+    f, power = bridge.diffusion(t)
     u = z - bridge.mean(torch.zeros_like(z), x_state, t)
     moved = u + (t - r) * (power * score(bridge, z, estimate, x_state, t) - f * u)
     return _finish(bridge, moved, x_state, t, r, noise, variance=power * (t - r)), carry

@@ -62,12 +62,12 @@ class Sampler:
         inside = [bridge.coefficients(t) for t in _BETWEEN]
         noise = [s for _, _, s in inside]
         if self.serves == "noisy":
-            return all(s > 0.0 for s in noise)
+            return bridge.scalar and all(s > 0.0 for s in noise)
         if self.serves == "rising-noise":
             levels = [*noise, bridge.coefficients(1.0)[2]]
             return levels[0] > 0.0 and all(low < high for low, high in zip(levels, levels[1:], strict=False))
         if self.serves == "straight":
-            return all(abs(a + b - 1.0) < 1e-9 < b for a, b, _ in inside)
+            return bridge.scalar and all(abs(a + b - 1.0) < 1e-9 < b for a, b, _ in inside)
         return all(s == 0.0 for s in noise) if self.serves == "noise-free" else True
 
     def check(self, bridge: Bridge) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mezzotint.bridges import Bridge
 from mezzotint.noise import Noise, NoiseSource
-from mezzotint.samplers.coordinates import noise_level, time_of
+from mezzotint.samplers.coordinates import noise_level, times_of
 from mezzotint.samplers.loop import Denoiser, Staged, Step, sample
 from mezzotint.samplers.step import Estimate
 from mezzotint.testing.priors import Assumed, GaussianPrior
@@ -86,14 +86,14 @@ def measure_order(
     first step in halves of halves. `steps`: the two numbers.
     """
     high = min(high, 0.99 * noise_level(bridge, 1.0))
-    first, last = time_of(bridge, high), time_of(bridge, low)
+    first, last = times_of(bridge, (high, low))
     x = _column(_X)
     errors = []
     for count in steps:
         # Where the low-order steps of a multistep sampler's start are short enough not to count.
         warm = [0.5**i for i in range(10, 0, -1)] if getattr(step, "multistep", False) else []
-        inside = [time_of(bridge, high * (low / high) ** (i / count)) for i in [*warm, *range(1, count)]]
-        grid = (first, *inside, last)
+        inside = [high * (low / high) ** (i / count) for i in [*warm, *range(1, count)]]
+        grid = (first, *times_of(bridge, inside), last)
         found = 0.0
         for prior in (GaussianPrior(0.3, 0.5), GaussianPrior(-0.2, 0.25), GaussianPrior(0.1, 1.0)):
             (a, b, s), (a_r, _, s_r) = bridge.coefficients(first), bridge.coefficients(last)
