@@ -28,8 +28,10 @@ from mezzotint.bridges import (
     SubVP,
     named,
 )
+from mezzotint.noise import Noise
+from mezzotint.samplers import ancestral, sample
 from mezzotint.schedules import Geometric, LinearSDE, Proportional, ShiftedCosine, Table
-from mezzotint.testing import GaussianPrior, check_bridge
+from mezzotint.testing import GaussianPrior, TwoPointPrior, check_bridge, propagate
 
 # Every named bridge in its published configuration, and others of its type.
 BRIDGES: dict[str, Bridge] = {
@@ -756,6 +758,47 @@ def test_animorphosis_with_an_estimated_picture_is_ddim():
         ddim, _ = ddpm.posterior(z, y, None, r, t, eta=0.0)
         assert found.item() == pytest.approx(ddim.item(), abs=1e-11) and std == 0.0
     assert math.sqrt(schedules.cosine(200).gamma[200]) < 1e-3
+
+
+# What a sampler makes of them for a Gaussian and for two points.
+
+ROWS = {
+    "indi-0.01": (lambda n: InDI(0.01), {4: 0.0295, 15: 0.1086, 100: 0.1839, 1000: 0.1983}),
+    "indi-0.1": (lambda n: InDI(0.1), {4: 0.1362, 15: 0.1811, 100: 0.1971, 1000: 0.1997}),
+    "indi-0": (lambda n: InDI(0.0), {4: 0.0, 15: 0.0, 100: 0.0, 1000: 0.0}),
+    "ir-sde": (
+        lambda n: MeanReverting(schedules.mean_reverting(n), 10 / 255),
+        {4: 0.1162, 15: 0.1644, 100: 0.1935, 1000: 0.1993},
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_exact_deviations_of_ancestral_sampling(row):
+    """y ~ N(0.5, 0.2^2), x = 0.1: the exact moments of what the posterior's steps make, four digits."""
+    build, figures = ROWS[row]
+    for steps, figure in figures.items():
+        bridge = build(steps)
+        mean, std = propagate(ancestral, bridge=bridge, grid=bridge.grid(steps), prior=GaussianPrior(0.5, 0.2))
+        assert std == pytest.approx(figure, abs=6e-5) and 0.4991 < mean < 0.50005
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "figure"), [("indi-0.01", 0.1999), ("indi-0.1", 0.2), ("ir-sde", 0.2)])
+def test_exact_deviations_in_20000_steps(row, figure):
+    bridge = ROWS[row][0](20000)
+    _, std = propagate(ancestral, bridge=bridge, grid=bridge.grid(20000), prior=GaussianPrior(0.5, 0.2))
+    assert std == pytest.approx(figure, abs=6e-5)
+
+
+@pytest.mark.parametrize(("noise", "least", "most"), [(0.1, 0.97, 1.0), (0.0, 0.0, 0.0)])
+def test_two_points_are_reached_with_noise_and_never_without(noise, least, most):
+    bridge, x = InDI(noise), torch.zeros(1, 1, 100, 100, dtype=torch.float64)
+    denoise = TwoPointPrior().denoiser(bridge, x)
+    for steps in (4, 100):
+        y = sample(denoise, bridge=bridge, x_state=x, noise=Noise(0), grid=bridge.grid(steps), step=ancestral)
+        share = ((y.abs() - 1.0).abs() < 0.1).double().mean().item()
+        assert share <= most and (steps < 100 or share >= least)
 
 
 # Grids.
