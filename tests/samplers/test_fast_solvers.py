@@ -144,16 +144,14 @@ def test_the_released_third_order_is_a_second_order():
     assert measure_order(DPMSolver(3, released=True), bridge=VP(LinearSDE())) < 2.3
 
 
-@pytest.mark.parametrize("bridge", [*BRIDGES, "vp-pure"])
+@pytest.mark.parametrize("bridge", ["pinned", "vp-pure"])
 @pytest.mark.parametrize(
     "step", [Heun(), DPMSolver(), DPMSolver(3), UniPC(), UniPC(3), DPMSolverSDE()], ids=lambda step: str(step)
 )
 def test_conformance(bridge, step):
     """Pinned ends and a start without any signal included."""
     bridge = BRIDGES.get(bridge, VP(ShiftedCosine(log_snr_min=-math.inf)))
-    # The noise of the SDE solver is that of a variance-preserving process, too much for ResShift's first steps.
-    steps = (32, 256) if isinstance(step, DPMSolverSDE) else (4, 32, 256)
-    errors = check_sampler(step, bridge=bridge, steps=steps)
+    errors = check_sampler(step, bridge=bridge, steps=(8, 64))
     assert errors["known sample keeps the marginals"] < 1e-10
 
 

@@ -49,11 +49,12 @@ def test_the_figures_of_a_gaussian(trace):
 
     assert run(marginal(BRIDGE, 1.0)) == pytest.approx(-0.5457921334, abs=6e-11)
     # The specification's last digit is cut, not rounded; the flow and its Jacobian are known in closed form.
-    assert run(None) == pytest.approx(-0.5473770605, abs=1e-10)
+    found = run(None)
+    assert found == pytest.approx(-0.5473770605, abs=1e-10)
     end = PRIOR.flow(BRIDGE, one(0.7), None, 1.0, 1e-5).item()
     power = [a**2 * 0.25 + s**2 for a, _, s in (BRIDGE.coefficients(1e-5), BRIDGE.coefficients(1.0))]
     closed = -0.5 * end**2 - 0.5 * math.log(2 * math.pi) + 0.5 * math.log(power[1] / power[0])
-    assert run(None) == pytest.approx(closed, abs=2e-11)
+    assert found == pytest.approx(closed, abs=2e-11)
     assert marginal(BRIDGE, 1e-5)(one(0.7)).item() == pytest.approx(-0.5457921334, abs=6e-11)
 
 
@@ -83,7 +84,7 @@ def test_traces_agree_and_probes_average_to_the_exact_one():
     z = torch.randn(1, 1, 2, 2, generator=generator, dtype=torch.float64)
 
     def run(**options):
-        tolerance = {"rtol": 1e-6, "atol": 1e-6}
+        tolerance = {"rtol": 1e-4, "atol": 1e-4}
         return log_likelihood(
             field.denoiser(BRIDGE), z, bridge=BRIDGE, noise=Noise(1), first=0.05, **tolerance, **options
         ).item()
@@ -93,8 +94,8 @@ def test_traces_agree_and_probes_average_to_the_exact_one():
     spread = a**2 * field.covariance + s**2 * torch.eye(4, dtype=torch.float64)
     wanted = torch.distributions.MultivariateNormal(torch.zeros(4, dtype=torch.float64), spread)
     assert exact == pytest.approx(wanted.log_prob(z.flatten()).item(), abs=5e-3)
-    few, many = run(trace="rademacher", probes=4), run(trace="rademacher", probes=256)
-    assert abs(many - exact) < 0.1 and abs(run(trace="gaussian", probes=256) - exact) < 0.3
+    few, many = run(trace="rademacher", probes=4), run(trace="rademacher", probes=100)
+    assert abs(many - exact) < 0.1 and abs(run(trace="gaussian", probes=100) - exact) < 0.3
     assert few != exact
 
 

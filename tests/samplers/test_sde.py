@@ -70,13 +70,13 @@ def test_euler_maruyama_is_the_formula_of_the_paper():
     assert found.item() == pytest.approx(wanted.item(), abs=1e-12)
 
 
-@pytest.mark.parametrize("bridge", BRIDGES)
+@pytest.mark.parametrize("bridge", ["vp", "pinned"])
 @pytest.mark.parametrize("step", [ancestral, euler_maruyama, reverse_diffusion])
 def test_conformance(bridge, step):
     errors = check_sampler(
         step,
         bridge=BRIDGES[bridge],
-        steps=(64, 512),
+        steps=(64, 192),
         keeps_marginals=step is ancestral,
         order=1,
         stochastic=True,

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from mezzotint.bridges import NAMED, VP, Animorphosis, Bridge, InDI, Pinned, ResShift, SoftBlur, named
+from mezzotint.bridges import NAMED, VP, Animorphosis, Bridge, InDI, MeanReverting, Pinned, ResShift, SoftBlur, named
 from mezzotint.noise import Noise
 from mezzotint.samplers import (
     LOOPS,
@@ -33,6 +33,7 @@ from mezzotint.testing import (
     GaussianField,
     GaussianPrior,
     LinearGaussian,
+    TwoPointPrior,
     affine_moments,
     check_sampler,
     measure_order,
@@ -56,16 +57,11 @@ def fields(count: int) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", [name for name, row in SAMPLERS.items() if row.order is not None])
-@pytest.mark.parametrize("bridge", ["vp", "pinned"])
-def test_rows_have_the_order_that_they_state(name, bridge):
-    row, bridge = SAMPLERS[name], BRIDGES[bridge]
-    if not row.can_serve(bridge):
-        with pytest.raises(ValueError, match="use ancestral, ddim or one of"):
-            build(name, bridge=bridge)
-        return
-    if row.order is not None:
-        found = measure_order(row.build(), bridge=bridge, stochastic=row.stochastic, steps=(60, 120))
-        assert found == pytest.approx(row.order, abs=0.16) or found > row.order
+def test_rows_have_the_order_that_they_state(name):
+    row = SAMPLERS[name]
+    bridge = next(bridge for bridge in BRIDGES.values() if row.can_serve(bridge))
+    found = measure_order(row.build(), bridge=bridge, stochastic=row.stochastic)
+    assert row.order is not None and (found == pytest.approx(row.order, abs=0.16) or found > row.order)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -103,7 +99,7 @@ def test_rows_conform(name):
     check_sampler(
         row.build(),
         bridge=bridge,
-        steps=(64, 512) if row.stochastic else (32, 256),
+        steps=(48, 144) if row.stochastic else (24, 96),
         converges=row.order is not None,
         keeps_marginals=name not in DISCRETISED,
     )
@@ -231,6 +227,24 @@ def test_indi_figures(e):
         assert 0.4991 < mean < 0.50005
 
 
+def test_ir_sde_figures():
+    """The same for IR-SDE's exact posterior with lambda = 10 / 255, its own schedule in as many steps."""
+    for steps, figure in {4: 0.1162, 15: 0.1644, 100: 0.1935, 1000: 0.1993}.items():
+        bridge = MeanReverting.ir_sde(steps=steps, max_sigma=5.0)
+        mean, std = propagate(ancestral, bridge=bridge, grid=bridge.grid(steps), prior=GaussianPrior(0.5, 0.2))
+        assert std == pytest.approx(figure, abs=5.1e-5)
+        assert 0.4975 < mean < 0.50005
+
+
+@pytest.mark.parametrize(("e", "share"), [(0.1, 1.0), (0.0, 0.0)])
+def test_indi_reaches_two_points_with_noise_alone(e, share):
+    """The share of outputs within 0.1 of +-1: all of them, or none, as without noise the way is one regression."""
+    bridge, x = InDI(e), torch.zeros(1, 1, 64, 64, dtype=torch.float64)
+    denoise = TwoPointPrior().denoiser(bridge, x)
+    y = sample(denoise, bridge=bridge, noise=Noise(1), grid=bridge.grid(15), x_state=x, step=indi)
+    assert ((y.abs() - 1.0).abs() < 0.1).double().mean().item() == pytest.approx(share, abs=5e-3)
+
+
 @pytest.mark.parametrize("bridge", [ResShift(), Pinned(0.141027), InDI(0.1), Pinned(0.0)])
 def test_indi_is_the_posterior_without_the_small_picture(bridge):
     y, x, z, eps = fields(4)
@@ -298,15 +312,13 @@ def moments(name: str, bridge: Bridge, field: GaussianField, steps: int) -> tupl
     return mean.flatten(), covariance
 
 
-@pytest.mark.parametrize("bridge", ["vp", "resshift", "pinned"])
+@pytest.mark.parametrize("bridge", ["resshift", "pinned"])
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if SAMPLERS[name].order is not None and name != "momentum"])
 def test_linear_gaussian_super_resolution(name, bridge):
     """Mean and covariance tend to the exact posterior's as the grid is refined, for every sampler and bridge."""
     task, x = problem()
     field, bridge = task.given(x), BRIDGES[bridge]
-    if not SAMPLERS[name].can_serve(bridge):
-        pytest.skip("not a bridge of this sampler")
-    few, many = (24, 48) if SAMPLERS[name].stochastic else (20, 80)
+    few, many = (20, 40) if SAMPLERS[name].stochastic else (20, 80)
     errors = []
     for steps in (few, many):
         mean, covariance = moments(name, bridge, field, steps)
