@@ -118,10 +118,10 @@ def page(result: dict[str, Any], evaluations: Sequence[int], *, weights: str, re
     lines = [
         "# Bridges and samplers at equal network",
         "",
-        "Every scalar bridge minus what it holds of the small picture is an ordinary noisy picture, so one network that",
-        "knows the small picture serves them all. Here `shared` does: the same weights, noise and pictures; what differs",
-        "is the process, the solver and the number of network evaluations. Made by `python benchmarks/bridges.py`, with",
-        "figures in `benchmarks/results/bridges.json`.",
+        "Every scalar bridge minus what it holds of the small picture is an ordinary noisy picture, so one network",
+        "that knows the small picture serves them all. Here `shared` does: the same weights, noise and pictures; what",
+        "differs is the process, the solver and the number of network evaluations. Made by",
+        "`python benchmarks/bridges.py`, with figures in `benchmarks/results/bridges.json`.",
         "",
         f"{result['data']['images']} crops of 128x128 of Set14 and BSD100, scale 4, protocol {result['protocol']}, "
         f"seeds {', '.join(map(str, result['seeds']))}; {weights}",

@@ -93,7 +93,7 @@ def exponent(rows: list[dict[str, float]]) -> float | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--megapixels", default="0.25,1,4,16,64")
     parser.add_argument("--default-up-to", type=float, default=16.0, help="megapixels of the default setting")
     parser.add_argument("--threads", type=int, default=2)
@@ -101,7 +101,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "speed.json")
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(measure(float(options.worker[0]), *options.worker[1:], options.threads)))
+        size, setting, series = options.worker
+        print(json.dumps(measure(float(size), setting, series, options.threads)))
         return
     table: dict[str, dict[str, object]] = {}
     for setting, series in (("realism 0", "area"), ("realism 0", "height"), ("default", "area")):
