@@ -295,6 +295,8 @@ def test_a_plan_says_what_would_happen_and_writes_nothing(command: Command, mode
     missing = command("plan", photo.parent / "none.png", photo, "--method", model)
     assert missing.status == 1 and "none.png" in missing.line and "photo_x4.png" in missing.out
     assert command("plan", photo, "--scale", 0.5).status == 2
+    assert command("plan", photo.parent, "-o", photo.parent.with_name("made"), "--method", model).status == 0
+    assert not photo.parent.with_name("made").exists()
 
 
 def test_a_transparent_picture_has_no_halo(command: Command, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def _shown(path: Path) -> str:
 
 
 def plan(sources: Sequence[Source], *, output: str | None, size: Size, samples: int, format: str | None) -> list[Job]:
-    """Return one job per source; makes the folder that `output` names.
+    """Return one job per source; nothing is made.
 
     The subfolders that sources were found in are repeated under that folder. Raises UsageError for what no source
     could be written to: several sources for one file, a missing folder, two formats at once, two sources with the
@@ -184,9 +184,13 @@ def plan(sources: Sequence[Source], *, output: str | None, size: Size, samples: 
         raise UsageError(f"-o {output} is one file for {len(sources)} inputs: name a folder")
     images.check_collisions(pairs)
     _check_inputs_stay_apart(sources, pairs, output=output)
-    if output is not None and any(_lies_in(target, Path(output)) for _, target in pairs):
-        make_folder(Path(output))
     return jobs
+
+
+def make_output(jobs: Sequence[Job], *, output: str | None) -> None:
+    """Make the folder that `output` names, if it names one; UsageError where the system refuses."""
+    if output is not None and any(_lies_in(target, Path(output)) for job in jobs for target in job.targets):
+        make_folder(Path(output))
 
 
 def _state_folder(target: Path, *, output: str | None) -> Path:

@@ -39,12 +39,15 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
 
     began = time.perf_counter()
     upscaler, settings = maker.upscaler, maker.settings
-    picture = images.read(job.source, spool=job.targets[0].parent)
+    # Beside the results, if their folder is there already: a plan makes none.
+    folder = job.targets[0].parent
+    picture = images.read(job.source, spool=folder if folder.is_dir() else None)
     prepared = settings.prepare(upscaler, picture)
     targets = [maker.target(path, picture) for path in job.targets]
     height, width = prepared.request.output_size
     for target in targets:
-        images.check_output(target.path, inputs=[job.source], overwrite=True)
+        if folder.is_dir():
+            images.check_output(target.path, inputs=[job.source], overwrite=True)
         images.check_size(target.path, width=width, height=height)
     deadline = None
     if settings.deadline is not None:

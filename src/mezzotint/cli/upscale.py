@@ -25,6 +25,7 @@ def upscale(asked: Asked) -> int:
 
     jobs, files, settings = asked.jobs, asked.files, asked.settings
     maker = Maker(asked.upscaler(), settings, files)
+    outputs.make_output(jobs, output=asked.output)
     messages = Messages(quiet=asked.quiet)
     earlier = [] if files.record is None else _records_in_file(files.record)
     records: dict[int, list[Record]] = {}
