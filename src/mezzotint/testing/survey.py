@@ -1,0 +1,589 @@
+"""The survey against the code: the table of docs/survey.md, one row an idea, with what implements it and what holds it.
+
+`python -m mezzotint.testing.survey > docs/survey.md` writes the page. The survey is Moser et al., "Diffusion Models,
+Image Super-Resolution and Everything", arXiv 2401.00736; sections are its own, equations go by their content. A test
+fails when a row has neither function nor test, when what it names does not exist, and when a row marked "not yet"
+exists by now.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mezzotint import methods
+
+COMMAND = "python -m mezzotint.testing.survey > docs/survey.md"
+
+SECTIONS = {
+    "2": "Super-resolution: degradations, earlier methods, measures",
+    "3": "What diffusion models are",
+    "4.1": "Efficient sampling",
+    "4.2": "Guidance",
+    "4.3": "State domains",
+    "4.4": "Conditioning",
+    "4.5": "Corruption spaces",
+    "4.6": "Colour shift",
+    "5": "Zero-shot super-resolution",
+}
+"""The chapters of the page, in order: sections of the survey and what they treat."""
+
+_INTRODUCTION = (
+    f"Written by `{COMMAND}`. Each row is an idea of Moser et al., *Diffusion Models, Image Super-Resolution and "
+    "Everything* (arXiv 2401.00736), in its notation: y the large picture, x the small one, z a state, gamma the "
+    "signal power, alpha the variance that one step adds. *Read* says how a formula or a sentence must be read where "
+    "it is passed on with a mistake: that of SR3's step seems to be in the survey itself, the others were met in "
+    "summaries of it and may not be its own. *Not yet* names the chapter whose work it is. A test holds the page to the code."
+)
+
+
+@dataclass(frozen=True)
+class Idea:
+    """One row: an idea of the survey.
+
+    section: of the survey.
+    functions: "module:name" of what implements it; with `not_yet`, a module or "module:name" that will.
+    tests: "tests/...::test_name" of what holds it.
+    methods: the rows of the table of methods that are this idea; with `not_yet`, those that will be.
+    erratum: how it must be read, where it is passed on with a mistake.
+    not_yet: the chapter of `SECTIONS` that brings it, "" where it exists.
+    """
+
+    section: str
+    name: str
+    functions: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    erratum: str = ""
+    not_yet: str = ""
+
+
+def _at(section: str, name: str, *places: str, methods: tuple[str, ...] = (), erratum: str = "") -> Idea:
+    """A row that exists; places that start with "tests/" are tests, others functions of the package."""
+    functions = tuple(f"mezzotint.{place}" for place in places if not place.startswith("tests/"))
+    tests = tuple(place for place in places if place.startswith("tests/"))
+    return Idea(section, name, functions, tests, methods, erratum)
+
+
+def _later(section: str, name: str, *places: str, methods: tuple[str, ...] = (), erratum: str = "") -> Idea:
+    """A row that does not exist yet."""
+    chapter = section if section in SECTIONS else section.partition(".")[0]
+    return Idea(section, name, tuple(f"mezzotint.{place}" for place in places), (), methods, erratum, chapter)
+
+
+IDEAS: tuple[Idea, ...] = (
+    # 2: super-resolution.
+    _at(
+        "2",
+        "Degradation of a picture: x = D(y)",
+        "operators.degradation:degrade",
+        "tests/operators/test_degradation.py::test_bicubic_of_8_bit_pictures_is_matlab_to_the_bit",
+    ),
+    _at(
+        "2",
+        "Bicubic reduction, with antialiasing",
+        "operators.resize:imresize",
+        "tests/operators/test_resize.py::test_float_equals_matlab_at_x8",
+    ),
+    _at(
+        "2",
+        "The reduction as a linear operator with adjoint and pseudo-inverse",
+        "operators.bicubic:BicubicDown",
+        "tests/operators/test_bicubic.py::test_algebra",
+    ),
+    _at(
+        "2",
+        "Interpolation",
+        "baselines.interpolation:Bicubic",
+        "tests/baselines/test_interpolation.py::test_bicubic_is_matlabs",
+        "tests/baselines/test_interpolation.py::test_lanczos_weights_are_the_closed_form",
+        methods=("nearest", "bicubic", "lanczos"),
+    ),
+    _at(
+        "2",
+        "Iterative back-projection",
+        "baselines.back_projection:BackProjection",
+        "tests/baselines/test_back_projection.py::test_equals_the_iteration_on_large_pictures",
+        methods=("back-projection",),
+    ),
+    _later(
+        "2",
+        "Edges, gradients, dictionaries and sparse coding",
+        methods=("nedi", "gradient-prior", "anr", "aplus", "scsr"),
+    ),
+    _at(
+        "2",
+        "Regression by a network",
+        "baselines.span:build",
+        "tests/networks/test_span.py::test_the_published_network_has_150688_parameters",
+        "tests/baselines/test_span.py::test_it_is_the_mean_of_the_model",
+        methods=("span",),
+    ),
+    _later("2", "Earlier regression networks", methods=("srcnn", "fsrcnn", "espcn", "edsr", "rcan")),
+    _later("2.3", "Adversarial training", methods=("srgan", "esrgan")),
+    _later(
+        "2.3",
+        "Flow methods",
+        methods=("srflow",),
+        erratum="flows are normalizing flows, invertible networks with a change of variables; nothing of optical flow",
+    ),
+    _at(
+        "2.4",
+        "PSNR",
+        "quality.psnr:psnr",
+        "tests/quality/test_psnr.py::test_equals_scikit_image_inside_the_border",
+    ),
+    _at(
+        "2.4",
+        "SSIM",
+        "quality.ssim:ssim",
+        "tests/quality/test_ssim.py::test_equals_scikit_image",
+        erratum="contrast compares the deviations, S(sigma_y, sigma_y_hat, c2), and sigma is the root of the variance; "
+        "statistics are local, under a Gaussian window, and the map is averaged",
+    ),
+    _at(
+        "2.4",
+        "LPIPS",
+        "quality.lpips:lpips",
+        "tests/quality/test_lpips.py::test_follows_the_definition",
+        erratum="features are normalised to unit length at every position first, and come from the layers of one "
+        "network on both large pictures",
+    ),
+    _later("2.4", "Mean opinion scores", "quality.mos"),
+    # 3: diffusion models.
+    _at(
+        "3.2",
+        "Forward process in closed form: z_t = sqrt(gamma_t) z_0 + sqrt(1 - gamma_t) eps",
+        "bridges:VP",
+        "tests/test_bridges.py::test_vp_transition_and_posterior_between_any_two_levels",
+        erratum="clean sample and size of the noise belong to it; gamma is signal power, of the noise 1 - gamma",
+    ),
+    _at(
+        "3.2",
+        "The joint of the chain: q(z_0) prod q(z_t | z_(t-1)), z_0 ~ q(y)",
+        "bridges.bridge:Bridge.q_sample",
+        "tests/test_bridges.py::test_ddpm_transition_and_posterior",
+        erratum="the product runs over q(z_t | z_(t-1)), not its reverse, and z_0 is drawn from the large pictures",
+    ),
+    _at(
+        "3.2",
+        "Posterior q(z_(t-1) | z_t, z_0), for any two times",
+        "bridges.bridge:Bridge.posterior",
+        "tests/test_bridges.py::test_posterior_is_the_conditional_of_the_joint_gaussian",
+        "tests/test_bridges.py::test_carries_and_variances_compose_at_any_times",
+    ),
+    _at(
+        "3.2",
+        "Schedules of alpha: linear, cosine, those of the methods",
+        "schedules:linear",
+        "schedules:cosine",
+        "tests/test_schedules.py::test_ddpm_linear_table",
+        "tests/test_schedules.py::test_nichol_cosine_table",
+    ),
+    _at(
+        "3.2",
+        "Reverse step: mean in terms of the noise, variance alpha or the posterior's",
+        "samplers.step:ancestral",
+        "tests/test_prediction.py::test_the_mean_of_the_step_in_terms_of_the_noise",
+        "tests/samplers/test_step.py::test_the_large_variance_is_ddpms",
+        "tests/samplers/test_oracles.py::test_ddpm_in_all_its_steps",
+    ),
+    _at(
+        "3.2",
+        "Variational bound",
+        "objectives:variational_term",
+        "tests/test_objectives.py::test_the_terms_of_the_bound_add_up_to_the_entropy",
+        "tests/test_objectives.py::test_vlb_weights_of_the_papers",
+        erratum="the second step is Jensen's inequality; the quantity bounds -log p from above and is minimised, its "
+        "negative is the ELBO",
+    ),
+    _at(
+        "3.2",
+        "Simple loss: the squared error of the noise",
+        "objectives:Objective",
+        "tests/test_prediction.py::test_irreducible_loss_of_noise_prediction",
+        "tests/methods/test_sr3.py::test_loss_is_the_error_of_the_noise",
+    ),
+    _at(
+        "3.2",
+        "What the network may predict: noise, clean sample, v, score",
+        "prediction:convert",
+        "prediction:target",
+        "tests/test_prediction.py::test_a_perfect_prediction_gives_the_clean_sample",
+        "tests/test_prediction.py::test_implied_weights_of_the_table",
+    ),
+    _at(
+        "3.2",
+        "Learned variance and the hybrid loss",
+        "prediction:learned_log_variance",
+        "objectives:hybrid_loss",
+        "tests/test_prediction.py::test_learned_log_variance",
+        "tests/test_objectives.py::test_the_hybrid_loss_trains_the_variance_alone_with_the_bound",
+    ),
+    _at(
+        "3.3",
+        "Score of a noised density",
+        "samplers.coordinates:score",
+        "tests/test_prediction.py::test_the_score_of_a_gaussian_prior_is_its_gradient",
+    ),
+    _at(
+        "3.3",
+        "Levels of noise: geometric from large to small",
+        "schedules:geometric",
+        "bridges:VE",
+        "tests/test_schedules.py::test_ncsn_levels",
+    ),
+    _at(
+        "3.3",
+        "Denoising score matching",
+        "objectives:score_matching_loss",
+        "tests/test_objectives.py::test_irreducible_loss_of_score_matching",
+        "tests/test_objectives.py::test_the_minimiser_is_the_score_of_the_noised_marginal",
+        "tests/test_objectives.py::test_score_matching_is_half_the_simple_loss",
+    ),
+    _at(
+        "3.3",
+        "Langevin step: z + (alpha / 2) score + sqrt(alpha) eps",
+        "samplers.langevin:langevin_step",
+        "tests/samplers/test_sde.py::test_the_stationary_variance_of_langevin_dynamics",
+        "tests/samplers/test_sde.py::test_langevin_dynamics_diverges_beyond_four_variances",
+        erratum="the noise is scaled by sqrt(alpha_(t-1)), and this alpha is the size of a Langevin step",
+    ),
+    _at(
+        "3.3",
+        "Annealed Langevin dynamics",
+        "samplers.langevin:annealed_langevin",
+        "tests/samplers/test_sde.py::test_annealed_langevin_reaches_the_prior",
+        erratum="it starts at the largest level, from N(0, sigma_T^2 I); N(0, I) is right where variance is preserved",
+    ),
+    _at(
+        "3.4",
+        "Stochastic equations dz = f dt + g dw, variance preserving, sub-VP and exploding",
+        "bridges.bridge:Bridge.diffusion",
+        "tests/test_bridges.py::test_diffusions_of_the_papers",
+        "tests/test_schedules.py::test_vp_sde",
+        "tests/test_bridges.py::test_sub_vp_figures",
+        erratum="the limit of the chain is alpha(t / T) = T alpha_t, a product",
+    ),
+    _at(
+        "3.4",
+        "Reverse equation and its predictors",
+        "samplers.sde:euler_maruyama",
+        "samplers.sde:reverse_diffusion",
+        "tests/samplers/test_sde.py::test_euler_maruyama_is_the_formula_of_the_paper",
+        "tests/samplers/test_sde.py::test_reverse_diffusion_of_ddpm_is_the_formula_of_the_paper",
+    ),
+    _at(
+        "3.4",
+        "Probability-flow equation",
+        "samplers.adaptive:adaptive",
+        "tests/samplers/test_sde.py::test_the_adaptive_solver_follows_the_flow",
+        "tests/samplers/test_oracles.py::test_ddim_converges_to_the_flow_with_order_one",
+    ),
+    _at(
+        "3.4",
+        "Predictor and corrector",
+        "samplers.langevin:LangevinCorrector",
+        "tests/samplers/test_sde.py::test_the_corrector_takes_songs_step",
+        "tests/samplers/test_sde.py::test_the_corrector_brings_a_wrong_distribution_nearer",
+    ),
+    _at(
+        "3.4",
+        "Likelihood by the flow",
+        "samplers.likelihood:log_likelihood",
+        "tests/samplers/test_likelihood.py::test_the_figures_of_a_gaussian",
+    ),
+    _at(
+        "3.4",
+        "One network on a continuum of noise levels, preconditioned",
+        "prediction:Preconditioning",
+        "tests/test_prediction.py::test_edm_figures",
+        "tests/methods/test_shared.py::test_every_bridge_gets_the_same_estimate_at_the_same_ratio",
+        methods=("shared",),
+    ),
+    _later("3.2", "DDPM for super-resolution", methods=("ddpm-sr",)),
+    _later("3.3", "Score networks for super-resolution", methods=("ncsn-sr",)),
+    _later("3.4", "Stochastic equations for super-resolution", methods=("sde-sr",)),
+    _later("3.5", "Relation to variational autoencoders", methods=("vae-sr",)),
+    _later("3.5", "Relation to autoregressive models", methods=("pixel-recursive",)),
+    # 4.1: efficient sampling.
+    _at(
+        "4.1",
+        "DDIM",
+        "samplers.step:ddim",
+        "tests/samplers/test_step.py::test_ddim_update",
+        "tests/samplers/test_oracles.py::test_ddim_of_a_gaussian",
+    ),
+    _at(
+        "4.1",
+        "Respaced chains: fewer steps of a trained model",
+        "schedules:on_nodes",
+        "tests/samplers/test_oracles.py::test_respaced_ddpm",
+    ),
+    _at(
+        "4.1",
+        "DPM-Solver and DPM-Solver++",
+        "samplers.dpm_solver:DPMSolver",
+        "samplers.dpm_solver:DPMSolverSDE",
+        "tests/samplers/test_fast_solvers.py::test_fast_solvers_figures",
+        "tests/samplers/test_fast_solvers.py::test_the_released_third_order_is_a_second_order",
+    ),
+    _at(
+        "4.1",
+        "UniPC",
+        "samplers.unipc:UniPC",
+        "tests/samplers/test_fast_solvers.py::test_identities",
+    ),
+    _at(
+        "4.1",
+        "Heun's method and churn",
+        "samplers.heun:Heun",
+        "samplers.heun:churn",
+        "tests/samplers/test_fast_solvers.py::test_edm_figures",
+        "tests/samplers/test_fast_solvers.py::test_churn_rises_by_edms_rule_and_asks_no_more",
+    ),
+    # 4.2: guidance.
+    _at(
+        "4.2",
+        "Classifier guidance",
+        "guidance:classifier",
+        "tests/test_guidance.py::test_classifier_guidance_in_noise_is_the_papers",
+        "tests/test_guidance.py::test_the_exact_classifier_is_classifier_free_guidance",
+        erratum="the classifier is trained separately, on noised pictures",
+    ),
+    _at(
+        "4.2",
+        "Classifier-free guidance: (1 - lambda) score(z) + lambda score(z | x)",
+        "guidance:classifier_free",
+        "tests/test_guidance.py::test_the_guided_score_of_two_gaussians",
+        "tests/test_guidance.py::test_guidance_is_the_same_in_every_kind_of_prediction",
+        erratum="both terms are scores of z_t, unconditional and given x; neither is that of q(x | z_t)",
+    ),
+    _at(
+        "4.2",
+        "Dropped conditions in training",
+        "guidance:draw_drops",
+        "guidance:drop_condition",
+        "tests/test_guidance.py::test_conditions_are_dropped_for_single_pictures_on_every_path",
+    ),
+    # 4.3: state domains.
+    _at(
+        "4.3",
+        "Pixels",
+        "domains.pixel:Pixel",
+        "tests/domains/test_pixel.py::test_pictures_come_back_as_they_went_in",
+    ),
+    _later("4.3", "Latent states", methods=("ldm", "lsgm", "refusion", "hi-diff")),
+    _at(
+        "4.3",
+        "Sub-bands of an orthonormal Haar transform",
+        "domains.subband:SubBand",
+        "tests/domains/test_subband.py::test_haar_equals_pywavelets",
+        "tests/methods/test_mezzotint_x4.py::test_its_bridge_and_step_pass_the_public_checks",
+        methods=("mezzotint-x4",),
+    ),
+    _later("4.3", "Wavelet methods", methods=("wavelet", "diwa")),
+    _at(
+        "4.3",
+        "A residual as a process around the small picture (SRDiff, Whang et al., ResDiff)",
+        "bridges:MeanReverting",
+        "tests/test_bridges.py::test_a_clipped_residual_in_its_own_coordinates_is_srdiffs_bridge",
+    ),
+    _at(
+        "4.3",
+        "Residual shifting: the process of ResShift",
+        "bridges:ResShift",
+        "tests/test_bridges.py::test_resshift_transition_and_posterior",
+        "tests/test_bridges.py::test_resshift_official_tables",
+    ),
+    _at(
+        "4.3",
+        "Mean-reverting equation: the process of IR-SDE and Refusion",
+        "bridges:MeanReverting.ir_sde",
+        "objectives:mean_matching_loss",
+        "tests/test_bridges.py::test_ir_sde_is_ddpm_in_the_scaled_residual",
+        "tests/test_objectives.py::test_ir_sdes_objective",
+    ),
+    _later("4.3", "Residual methods", methods=("srdiff", "stochastic-refinement", "resdiff", "resshift")),
+    # 4.4: conditioning.
+    _at(
+        "4.4",
+        "The enlarged small picture beside the state: SR3",
+        "conditioning.low_resolution:LowResolution",
+        "methods.sr3:build",
+        "tests/methods/test_sr3.py::test_samples_have_the_mean_and_covariance_of_the_posterior",
+        "tests/methods/test_sr3.py::test_official_presets_have_the_published_number_of_parameters",
+        methods=("sr3",),
+        erratum="noise is added to the large picture, the small one only conditions, and sampling starts from N(0, I)",
+    ),
+    _at(
+        "4.4",
+        "SR3's step: (z - alpha / sqrt(1 - gamma) eps_hat) / sqrt(1 - alpha) + sqrt(alpha) eps",
+        "methods.sr3:walk",
+        "tests/methods/test_sr3.py::test_one_step_is_the_formula_of_the_sheet",
+        erratum="as printed, alpha is SR3's own retained fraction; where alpha is added variance, as in the survey's "
+        "forward process, it stands as here",
+    ),
+    _at(
+        "4.4",
+        "SR3's schedule, free in the number of steps",
+        "schedules:sr3",
+        "tests/test_schedules.py::test_sr3_table",
+        "tests/methods/test_sr3.py::test_few_steps_end_where_two_thousand_do",
+    ),
+    _later("4.4", "Conditioning on a super-resolved picture", methods=("cdpmsr",)),
+    _at(
+        "4.4",
+        "A chain shifted by a coarse picture: DiffuseVAE's second form",
+        "bridges:Shifted",
+        "tests/test_bridges.py::test_a_shifted_chain_is_the_chain_around_the_picture",
+    ),
+    _later("4.4", "Conditioning on a coarse picture of an autoencoder", methods=("diffusevae",)),
+    _later("4.4", "Implicit functions for any scale", methods=("idm",)),
+    _later("4.4", "Diffusion where attention is high", methods=("yoda",)),
+    # 4.5: corruption spaces.
+    _at(
+        "4.5",
+        "Linear corruption with noise: the process and loss of Soft Score Matching",
+        "bridges:SoftBlur",
+        "objectives:corrupted_loss",
+        "samplers.soft_score_matching:momentum",
+        "tests/test_bridges.py::test_soft_blur_is_a_scalar_bridge_at_every_frequency",
+        "tests/test_objectives.py::test_soft_score_matching_compares_what_is_left",
+        "tests/samplers/test_table.py::test_momentum_is_the_reverse_step_of_an_operator",
+    ),
+    _at(
+        "4.5",
+        "Corruption without noise: the processes and both algorithms of Cold Diffusion",
+        "bridges:Cold",
+        "bridges:Animorphosis",
+        "samplers.cold_diffusion:cold",
+        "tests/test_bridges.py::test_pixelate",
+        "tests/samplers/test_table.py::test_the_second_algorithm_is_exact_for_absurd_estimates_on_a_line",
+    ),
+    _at(
+        "4.5",
+        "A Schroedinger bridge between pairs: the process of I2SB",
+        "bridges:Pinned.i2sb",
+        "tests/test_bridges.py::test_i2sb_official_figures",
+        "tests/test_bridges.py::test_i2sb_marginal_posterior_and_forward_step",
+    ),
+    _at(
+        "4.5",
+        "A straight line between pairs: the process and step of InDI",
+        "bridges:InDI",
+        "samplers.indi:indi",
+        "tests/test_bridges.py::test_indi_update_and_its_relatives",
+        "tests/samplers/test_table.py::test_indi_figures",
+    ),
+    _later("4.5", "Methods of these corruptions", methods=("soft-score-matching", "cold-diffusion", "i2sb", "indi")),
+    # 4.6: colour shift.
+    _later(
+        "4.6",
+        "Colour normalisation and wavelet correction",
+        "colour",
+        erratum="it takes the mean and the standard deviation of every channel, not picture and variance",
+    ),
+    # 5: zero-shot.
+    _at(
+        "5",
+        "Time travel: walks that go up again (RePaint)",
+        "schedules:time_travel",
+        "tests/test_schedules.py::test_walks_of_time_travel",
+        "tests/samplers/test_oracles.py::test_time_travel_keeps_the_distribution",
+    ),
+    _later("5", "Projection and re-noising", methods=("repaint", "ccdf")),
+    _later(
+        "5",
+        "Low frequencies of a reference",
+        methods=("ilvr",),
+        erratum="ILVR is of an unconditional DDPM on pixels, not a latent model",
+    ),
+    _later("5", "Decomposition of the operator", methods=("snips", "ddrm")),
+    _later(
+        "5",
+        "Range and null space",
+        methods=("ddnm",),
+        erratum="both denominators of the posterior are 1 - gamma_t, and the product starts at 1",
+    ),
+    _later(
+        "5",
+        "Posterior sampling by gradients",
+        methods=("dps", "gdp"),
+        erratum="the score of the prior at z_t is a term of DPS's step",
+    ),
+)
+
+
+def is_there(place: str) -> bool:
+    """Whether a module, or the name in a module ("module:name", "module:Class.name"), can be imported."""
+    module, _, name = place.partition(":")
+    try:
+        if importlib.util.find_spec(module) is None:
+            return False
+    except ModuleNotFoundError:
+        return False
+    found = importlib.import_module(module)
+    for part in name.split(".") if name else ():
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+def faults(idea: Idea) -> list[str]:
+    """What is wrong with a row, of all that needs no tests beside it; empty for a sound one."""
+    known = {card.name: card.survey_section for card in methods.cards()}
+    found = []
+    if not (idea.section in SECTIONS or idea.section.partition(".")[0] in SECTIONS):
+        found.append(f"section {idea.section!r} is in no chapter of SECTIONS")
+    if idea.not_yet:
+        if idea.not_yet not in SECTIONS:
+            found.append(f"chapter {idea.not_yet!r} is none of {', '.join(SECTIONS)}")
+        if idea.tests or not (idea.functions or idea.methods):
+            found.append("a row that is not yet there names the function or the method to come, and no tests")
+        arrived = [place for place in idea.functions if is_there(place)] + [m for m in idea.methods if m in known]
+        found += [f"{place} exists by now: name its function and test in place of the mark" for place in arrived]
+        return found
+    if not idea.functions or not idea.tests:
+        found.append("neither a function and a test nor the mark of what is not yet there")
+    found += [f"function {place!r} does not exist" for place in idea.functions if not is_there(place)]
+    for method in idea.methods:
+        if method not in known:
+            found.append(f"method {method!r} is not in the table of methods")
+        elif not f"{idea.section}.".startswith(f"{known[method]}."):
+            found.append(f"method {method!r} belongs to section {known[method]} in the table of methods")
+    return found
+
+
+def page() -> Iterator[str]:
+    """The lines of docs/survey.md."""
+    yield "# The survey and the code"
+    yield ""
+    yield from textwrap.wrap(_INTRODUCTION, 120, break_on_hyphens=False, break_long_words=False)
+    for chapter, title in SECTIONS.items():
+        rows = [idea for idea in IDEAS if idea.section == chapter or idea.section.partition(".")[0] == chapter]
+        yield ""
+        yield f"## {chapter} {title}"
+        yield ""
+        yield "| section | idea | read | function | test | methods |"
+        yield "|---|---|---|---|---|---|"
+        for idea in sorted(rows, key=lambda idea: idea.section):
+            yield "| " + " | ".join(_cells(idea)) + " |"
+
+
+def _cells(idea: Idea) -> tuple[str, ...]:
+    functions = "<br>".join(f"`{place}`" for place in idea.functions)
+    if idea.not_yet:
+        functions = f"not yet, chapter {idea.not_yet}" + (f": {functions}" if functions else "")
+    tests = "<br>".join(f"`{place}`" for place in idea.tests)
+    # A bar would end the cell.
+    name, erratum = (text.replace("|", "\\|") for text in (idea.name, idea.erratum))
+    return idea.section, name, erratum, functions, tests, ", ".join(idea.methods)
+
+
+if __name__ == "__main__":
+    print("\n".join(page()))
