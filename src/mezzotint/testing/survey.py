@@ -36,7 +36,8 @@ _INTRODUCTION = (
     "Everything* (arXiv 2401.00736), in its notation: y the large picture, x the small one, z a state, gamma the "
     "signal power, alpha the variance that one step adds. *Read* says how a formula or a sentence must be read where "
     "it is passed on with a mistake: that of SR3's step seems to be in the survey itself, the others were met in "
-    "summaries of it and may not be its own. *Not yet* names the chapter whose work it is. A test holds the page to the code."
+    "summaries of it and may not be its own. *Not yet* names the chapter whose work it is. A test holds the page to "
+    "the code."
 )
 
 
