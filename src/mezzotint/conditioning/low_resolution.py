@@ -19,6 +19,10 @@ class LowResolution:
     bits nor clipped: bicubic interpolation overshoots [-1, 1] a little at edges, in training and sampling alike.
     """
 
+    @property
+    def lifted(self) -> bool:
+        return False
+
     def channels(self, channels: int) -> int:
         """Channels that the network sees, for pictures and states of `channels` channels."""
         return 2 * channels

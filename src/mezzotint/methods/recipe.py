@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mezzotint import prediction, weights
-from mezzotint.bridges import Bridge
-from mezzotint.conditioning.low_resolution import LowResolution
+from mezzotint.bridges import Bridge, Spacing, Time
 from mezzotint.domains.domain import Domain
 from mezzotint.errors import UsageError
 from mezzotint.methods.stage import Stage
 from mezzotint.noise import Noise, NoiseSource
 from mezzotint.objectives import Norm, Objective
+from mezzotint.prediction import Preconditioning
 from mezzotint.samplers import Denoiser, Estimate, Move, ancestral, sample
-from mezzotint.samplers.loop import Step
+from mezzotint.samplers.loop import After, Staged, Step
+
+Level = Callable[[Bridge, Time], Time]
+
+
+class Conditioning(Protocol):
+    """How the network sees the small picture. `lifted`: it gets the domain's lift of x instead of x itself."""
+
+    @property
+    def lifted(self) -> bool: ...
+
+    def prepare(self, x: Tensor, *, size: tuple[int, int]) -> Tensor:
+        """What every step needs, computed once a picture, for states of `size`."""
+        ...
+
+    def join(self, z: Tensor, condition: Tensor) -> Tensor:
+        """The network's input from a state and the condition, in the state's type."""
+        ...
+
+
+def amplitude(bridge: Bridge, t: Time) -> Time:
+    """a_t, for a variance-preserving bridge sqrt(gamma): SR3's noise level."""
+    return bridge.coefficients(t)[0]
+
+
+def node(bridge: Bridge, t: Time) -> Time:
+    """The number of the node on the bridge's table, 1000 t without one: DDPM's time."""
+    return (bridge.nodes or 1000) * t
+
+
+def log_ratio(bridge: Bridge, t: Time) -> Time:
+    """log(s_t / a_t) / 4: EDM's noise level (Karras et al. 2022, table 1)."""
+    return -0.125 * bridge.log_snr(t)
+
+
+def shrink_noise(bridge: Bridge, t: Time) -> Time:
+    """1 / sqrt(s_t^2 + 1): the input scale of states whose noise is larger than the picture (ResShift, EDM)."""
+    variance: Any = bridge.coefficients(t)[2] ** 2
+    return (variance + 1.0) ** -0.5
+
+
+def on_grid(bridge: Bridge, *, spacing: Spacing = "uniform") -> Callable[[int], tuple[Bridge, Sequence[float]]]:
+    """The walk that samples the process of training on its own grid; see `Bridge.grid`."""
+    return lambda steps: (bridge, bridge.grid(steps, spacing=spacing))
 
 
 class Recipe(nn.Module):
     """Diffuse the state of a domain over a bridge with one network that sees the small picture.
 
-    network: maps (input b c' H W, noise level b) to a prediction shaped like the state; the level is the bridge's
-        amplitude a of the clean state, sqrt(gamma) for a variance-preserving bridge.
+    network: maps (input b c' H W, noise level b) to a prediction shaped like the state.
+    level: what the network is told of the time, a function of (bridge, t): `amplitude`, `node` or `log_ratio`.
+    input_scale: what the state is multiplied by before the network sees it, a function of (bridge, t); by default 1, or
+        that of the objective's `Preconditioning`.
     bridge: the process of training. `walk(steps)` gives the process and the grid of times of sampling, which may
         have a schedule of its own.
+    domain, conditioning: modules where they learn something; their parameters are then trained with the network.
+    step: the reverse step, any of `samplers.SAMPLERS`. `after(bridge, x_state, steps)` makes what follows each step.
+    loop: a sampler that owns its loop (`samplers.LOOPS`), called in the place of `samplers.sample`.
     large_variance: steps assume c2 = s^2 / (a^2 + s^2) for the estimate (DDPM's large variance), else 0.
     clip: the estimate is clipped to [-1, 1] before the step, for states that are pictures.
     config: whatever rebuilds the recipe through `methods.build(name, scale=, preset=, config=)`.
@@ -43,10 +93,14 @@ class Recipe(nn.Module):
         network: nn.Module,
         bridge: Bridge,
         domain: Domain,
-        conditioning: LowResolution,
+        conditioning: Conditioning,
         objective: Objective,
         walk: Callable[[int], tuple[Bridge, Sequence[float]]],
-        step: Step = ancestral,
+        step: Step | Staged = ancestral,
+        after: Callable[[Bridge, Tensor | None, int], After] | None = None,
+        loop: Callable[..., Tensor] | None = None,
+        level: Level = amplitude,
+        input_scale: Level | None = None,
         large_variance: bool = False,
         clip: bool = False,
         channels: int = 3,
@@ -60,11 +114,14 @@ class Recipe(nn.Module):
         self.network, self.bridge, self.domain = network, bridge, domain
         self.conditioning, self.objective = conditioning, objective
         self.walk, self.step, self.large_variance, self.clip = walk, step, large_variance, clip
+        self.after, self.loop, self.level, self.input_scale = after, loop, level, input_scale
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The one stage, `denoiser`."""
-        groups, losses = {"denoiser": self.network}, {"denoiser": self.loss}
+        learned = [part for part in (self.domain, self.conditioning) if isinstance(part, nn.Module)]
+        group = nn.ModuleList([self.network, *learned]) if learned else self.network
+        groups, losses = {"denoiser": group}, {"denoiser": self.loss}
         return (Stage("denoiser", groups, losses, preview=self._preview),)
 
     def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource, norm: Norm | None = None) -> Tensor:
@@ -82,13 +139,12 @@ class Recipe(nn.Module):
         t = self.objective.draw_times(u, bridge=self.bridge)
         eps = noise.normal("noise", 0, clean.shape, dtype=clean.dtype, device=clean.device)
         z = self.bridge.q_sample(clean, x_state, t, eps)
-        condition = self.conditioning.prepare(x, size=(int(clean.shape[-2]), int(clean.shape[-1])))
-        level = self.bridge.coefficients(t)[0].to(z)
-        out = self.network(self.conditioning.join(z, condition), level)
-        kind = self.objective.kind
-        wanted = prediction.target(clean, x_state, z, eps, bridge=self.bridge, t=t, kind=kind)
+        condition = self._condition(x, context, size=(int(clean.shape[-2]), int(clean.shape[-1])))
+        seen = z if (scale := self._input_scale(self.bridge, t)) is None else z * scale.to(z)[:, None, None, None]
+        out = self.network(self.conditioning.join(seen, condition), self.level(self.bridge, t).to(z))
+        objective = self.objective if norm is None else replace(self.objective, norm=norm)
         # Under autocast the network answers in a short type; the loss is added up in the type of the pictures.
-        return self.objective.compare(out.to(wanted.dtype), wanted, norm=norm)
+        return objective.loss(out, clean, x_state, z, eps, bridge=self.bridge, t=t)
 
     def sample(
         self,
@@ -106,8 +162,8 @@ class Recipe(nn.Module):
 
         Args:
             x: the small pictures, on the device of the network.
-            steps: intervals of the grid of times, which is also the number of network evaluations; `steps_default`
-                unless given.
+            steps: intervals of the grid of times, for a plain one-step sampler also the number of network
+                evaluations; `steps_default` unless given.
             noise: `Noise(seed)` gives every picture the same fields; `Noise(seed, pictures=...)` names them.
             size: H and W; `scale` times x, rounded, unless given.
             start: the state at t = 1 instead of the bridge's own start, shaped like the state.
@@ -116,7 +172,8 @@ class Recipe(nn.Module):
             callback: gets one `samplers.Move` after each step.
 
         Raises:
-            UsageError: steps below 1, a size without pixels, or x of other channels than the network's.
+            UsageError: steps below 1 or more than the schedule has, a size without pixels, or x of other channels than
+                the network's.
         """
         steps = self.steps_default if steps is None else steps
         if isinstance(steps, bool) or int(steps) != steps or steps < 1:
@@ -124,34 +181,44 @@ class Recipe(nn.Module):
         if size is None:
             size = (max(1, round(x.shape[-2] * self.scale)), max(1, round(x.shape[-1] * self.scale)))
         self._check(x, size)
-        bridge, grid = self.walk(int(steps))
-        context = self.domain.context(x, size=size)
-        shape = self.domain.shape(context)
-        z = sample(
-            self.denoiser(x, context=context, bridge=bridge),
-            bridge=bridge,
-            noise=noise,
-            grid=grid,
-            x_state=self.domain.lift(x, context) if bridge.needs_x else None,
-            shape=shape,
-            step=self.step,
-            start=start,
-            callback=callback,
-            origin=origin,
-            device=x.device,
-            differentiable=differentiable,
-        )
-        return self.domain.decode(z, context, size=size).to(x.dtype)
+        try:
+            bridge, grid = self.walk(int(steps))
+        except ValueError as error:
+            raise UsageError(f"{self.name}: {error}") from error
+        with contextlib.nullcontext() if differentiable else torch.no_grad():
+            context = self.domain.context(x, size=size)
+            x_state = self.domain.lift(x, context) if bridge.needs_x else None
+            own: dict[str, Any] = {}
+            if self.loop is None:
+                after = None if self.after is None else self.after(bridge, x_state, int(steps))
+                own = {"step": self.step, "after": after}
+            z = (self.loop or sample)(
+                self.denoiser(x, context=context, bridge=bridge),
+                bridge=bridge,
+                noise=noise,
+                grid=grid,
+                x_state=x_state,
+                shape=self.domain.shape(context),
+                start=start,
+                callback=callback,
+                origin=origin,
+                device=x.device,
+                differentiable=differentiable,
+                **own,
+            )
+            return self.domain.decode(z, context, size=size).to(x.dtype)
 
     def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge) -> Denoiser:
         """The function (z, t) -> Estimate that the samplers call, for the pictures x and their domain context."""
         shape = self.domain.shape(context)
-        condition = self.conditioning.prepare(x, size=shape[-2:])
+        condition = self._condition(x, context, size=shape[-2:])
         x_state = self.domain.lift(x, context) if bridge.needs_x else None
 
         def denoise(z: Tensor, t: float) -> Estimate:
-            level = torch.full((len(z),), bridge.coefficients(t)[0], dtype=x.dtype, device=x.device)
-            out = self.network(self.conditioning.join(z.to(x.dtype), condition), level)
+            level = torch.full((len(z),), float(self.level(bridge, t)), dtype=x.dtype, device=x.device)
+            scale = self._input_scale(bridge, t)
+            seen = (z if scale is None else scale * z).to(x.dtype)
+            out = self.network(self.conditioning.join(seen, condition), level)
             y = prediction.convert(out, z, x_state, bridge=bridge, t=t, kind=self.objective.kind)
             c2 = prediction.large_variance(bridge, t) if self.large_variance else 0.0
             return Estimate(y.clamp(-1, 1) if self.clip else y, c2=c2)
@@ -182,6 +249,15 @@ class Recipe(nn.Module):
         `mezzotint.load(folder)` gives the method back; with precision float32 it computes exactly the same.
         """
         return weights.save_folder(folder, self.state_dict(), card or self.describe(), precision=precision)
+
+    def _condition(self, x: Tensor, context: Any, *, size: tuple[int, int]) -> Tensor:
+        return self.conditioning.prepare(self.domain.lift(x, context) if self.conditioning.lifted else x, size=size)
+
+    def _input_scale(self, bridge: Bridge, t: Time) -> Any:
+        if self.input_scale is not None:
+            return self.input_scale(bridge, t)
+        kind = self.objective.kind
+        return kind.scales(bridge, t)[0] if isinstance(kind, Preconditioning) else None
 
     def _preview(self, x: Tensor) -> Tensor:
         # Pictures of one sheet differ in their noise, so that a flaw of one field is not taken for one of the method;
