@@ -45,6 +45,11 @@ def test_the_page_is_that_of_the_table() -> None:
     assert all(page.count(f"| {idea.section} | {idea.name.replace('|', chr(92) + '|')} |") == 1 for idea in IDEAS)
 
 
+def test_every_chapter_has_rows() -> None:
+    for chapter in survey.SECTIONS:
+        assert any(chapter in (idea.section, idea.section.partition(".")[0]) for idea in IDEAS), chapter
+
+
 def test_every_method_of_the_survey_has_one_row() -> None:
     named = [method for idea in IDEAS for method in idea.methods]
     assert len(named) == len(set(named))

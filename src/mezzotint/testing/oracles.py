@@ -281,9 +281,9 @@ def _walks() -> Table:
     return Table(
         "Samplers on every bridge",
         "`check_sampler` without its limits, on every scalar row of `NAMED`: the last step returns the estimate, a "
-        "batch equals its items, and with the clean sample known every marginal is kept, whose error is shown. "
-        "*Refused*: `samplers.build` says so and names samplers that serve the bridge. The bridges of an operator "
-        "are walked in `tests/samplers/test_table.py`.",
+        "batch equals its items, and with the clean sample known every marginal is kept, whose error is shown, by the "
+        "samplers that promise it. *Refused*: `samplers.build` says so and names samplers that serve the bridge. The "
+        "bridges of an operator are walked in `tests/samplers/test_table.py`.",
         "bridge",
         tuple(name for name in NAMED if _named(name).scalar),
         tuple(Column(name, 1e-9) for name in columns),

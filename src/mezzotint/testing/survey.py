@@ -377,7 +377,10 @@ IDEAS: tuple[Idea, ...] = (
         "domains.pixel:Pixel",
         "tests/domains/test_pixel.py::test_pictures_come_back_as_they_went_in",
     ),
-    _later("4.3", "Latent states", methods=("ldm", "lsgm", "refusion", "hi-diff")),
+    _later("4.3", "The latent of an autoencoder, with the small picture beside it: LDM", methods=("ldm",)),
+    _later("4.3", "A score prior inside a variational autoencoder: LSGM", methods=("lsgm",)),
+    _later("4.3", "The mean-reverting equation in a latent: Refusion", methods=("refusion",)),
+    _later("4.3", "A compact latent that guides a regression network: HI-Diff", methods=("hi-diff",)),
     _at(
         "4.3",
         "Sub-bands of an orthonormal Haar transform",
@@ -386,7 +389,8 @@ IDEAS: tuple[Idea, ...] = (
         "tests/methods/test_mezzotint_x4.py::test_its_bridge_and_step_pass_the_public_checks",
         methods=("mezzotint-x4",),
     ),
-    _later("4.3", "Wavelet methods", methods=("wavelet", "diwa")),
+    _later("4.3", "SR3 in wavelet bands", methods=("wavelet",)),
+    _later("4.3", "Wavelet bands of a residual: DiWa", methods=("diwa",)),
     _at(
         "4.3",
         "A residual as a process around the small picture (SRDiff, Whang et al., ResDiff)",
@@ -408,7 +412,10 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_bridges.py::test_ir_sde_is_ddpm_in_the_scaled_residual",
         "tests/test_objectives.py::test_ir_sdes_objective",
     ),
-    _later("4.3", "Residual methods", methods=("srdiff", "stochastic-refinement", "resdiff", "resshift")),
+    _later("4.3", "The residual of the bicubic picture: SRDiff", methods=("srdiff",)),
+    _later("4.3", "The residual of a predictor trained with it: Whang et al.", methods=("stochastic-refinement",)),
+    _later("4.3", "The residual of a frozen network, with frequencies: ResDiff", methods=("resdiff",)),
+    _later("4.3", "ResShift", methods=("resshift",)),
     # 4.4: conditioning.
     _at(
         "4.4",
@@ -480,7 +487,10 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_bridges.py::test_indi_update_and_its_relatives",
         "tests/samplers/test_table.py::test_indi_figures",
     ),
-    _later("4.5", "Methods of these corruptions", methods=("soft-score-matching", "cold-diffusion", "i2sb", "indi")),
+    _later("4.5", "Soft Score Matching", methods=("soft-score-matching",)),
+    _later("4.5", "Cold Diffusion", methods=("cold-diffusion",)),
+    _later("4.5", "I2SB", methods=("i2sb",)),
+    _later("4.5", "InDI", methods=("indi",)),
     # 4.6: colour shift.
     _later(
         "4.6",
@@ -496,26 +506,29 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_schedules.py::test_walks_of_time_travel",
         "tests/samplers/test_oracles.py::test_time_travel_keeps_the_distribution",
     ),
-    _later("5", "Projection and re-noising", methods=("repaint", "ccdf")),
+    _later("5", "The known part in the noise of each time: RePaint", methods=("repaint",)),
+    _later("5", "A start half-way, and projections: CCDF", methods=("ccdf",)),
     _later(
         "5",
-        "Low frequencies of a reference",
+        "Low frequencies of the reference in every step: ILVR",
         methods=("ilvr",),
-        erratum="ILVR is of an unconditional DDPM on pixels, not a latent model",
+        erratum="the model is an unconditional DDPM on pixels, not a latent one",
     ),
-    _later("5", "Decomposition of the operator", methods=("snips", "ddrm")),
+    _later("5", "Langevin dynamics in singular values: SNIPS", methods=("snips",)),
+    _later("5", "Variational steps in singular values: DDRM", methods=("ddrm",)),
     _later(
         "5",
-        "Range and null space",
+        "Range and null space: DDNM",
         methods=("ddnm",),
         erratum="both denominators of the posterior are 1 - gamma_t, and the product starts at 1",
     ),
     _later(
         "5",
-        "Posterior sampling by gradients",
-        methods=("dps", "gdp"),
-        erratum="the score of the prior at z_t is a term of DPS's step",
+        "The gradient of the measurement's error: DPS",
+        methods=("dps",),
+        erratum="the score of the prior at z_t is a term of the step",
     ),
+    _later("5", "The gradient, with the degradation fitted: GDP", methods=("gdp",)),
 )
 
 
