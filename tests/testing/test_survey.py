@@ -42,12 +42,12 @@ def test_a_row_names_what_exists(idea: Idea) -> None:
 def test_the_page_is_that_of_the_table() -> None:
     page = (REPOSITORY / "docs" / "survey.md").read_text(encoding="utf-8")
     assert page == "\n".join(survey.page()) + "\n", f"docs/survey.md is old: run {survey.COMMAND}"
-    assert all(page.count(f"| {idea.section} | {idea.name.replace('|', chr(92) + '|')} |") == 1 for idea in IDEAS)
+    assert all(page.count(f"\n| {idea.name.replace('|', chr(92) + '|')} |") == 1 for idea in IDEAS)
 
 
 def test_every_chapter_has_rows() -> None:
     for chapter in survey.SECTIONS:
-        assert any(chapter in (idea.section, idea.section.partition(".")[0]) for idea in IDEAS), chapter
+        assert any(idea.section == chapter for idea in IDEAS), chapter
 
 
 def test_every_method_of_the_survey_has_one_row() -> None:
@@ -74,7 +74,7 @@ LATER = Idea("5", "Later", methods=("a-method-to-come",), not_yet="5")
         (replace(SOUND, tests=("tests/test_bridges.py::posterior",)), "posterior' does not exist"),
         (replace(SOUND, methods=("sr33",)), "'sr33' is not in the table"),
         (replace(SOUND, section="4.3"), "belongs to section 4.4"),
-        (replace(SOUND, section="7"), "section '7' is in no chapter"),
+        (replace(SOUND, section="7"), "section '7' is no chapter"),
         (replace(LATER, methods=("sr3",)), "sr3 exists by now"),
         (replace(LATER, functions=("mezzotint.guidance",)), "mezzotint.guidance exists by now"),
         (replace(LATER, functions=("mezzotint.guidance:classifier",)), "classifier exists by now"),

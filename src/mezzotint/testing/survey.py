@@ -1,9 +1,9 @@
 """The survey against the code: the table of docs/survey.md, one row an idea, with what implements it and what holds it.
 
 `python -m mezzotint.testing.survey > docs/survey.md` writes the page. The survey is Moser et al., "Diffusion Models,
-Image Super-Resolution and Everything", arXiv 2401.00736; sections are its own, equations go by their content. A test
-fails when a row has neither function nor test, when what it names does not exist, and when a row marked "not yet"
-exists by now.
+Image Super-Resolution and Everything", arXiv 2401.00736. Chapters are numbered as in the table of methods and equations
+go by their content, as versions of the survey number both differently. A test fails when a row has neither function nor
+test, when what it names does not exist, and when a row marked "not yet" exists by now.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ SECTIONS = {
     "4.6": "Colour shift",
     "5": "Zero-shot super-resolution",
 }
-"""The chapters of the page, in order: sections of the survey and what they treat."""
+"""The chapters of the page, in order, numbered as `survey_section` in the table of methods."""
 
 _INTRODUCTION = (
     f"Written by `{COMMAND}`. Each row is an idea of Moser et al., *Diffusion Models, Image Super-Resolution and "
     "Everything* (arXiv 2401.00736), in its notation: y the large picture, x the small one, z a state, gamma the "
     "signal power, alpha the variance that one step adds. *Read* says how a formula or a sentence must be read where "
     "it is passed on with a mistake: that of SR3's step seems to be in the survey itself, the others were met in "
-    "summaries of it and may not be its own. *Not yet* names the chapter whose work it is. A test holds the page to "
-    "the code."
+    "summaries of it and may not be its own. *Not yet* stands where the chapter has work left. Chapters are numbered "
+    "as in the table of methods; versions of the survey number them differently. A test holds the page to the code."
 )
 
 
@@ -45,7 +45,7 @@ _INTRODUCTION = (
 class Idea:
     """One row: an idea of the survey.
 
-    section: of the survey.
+    section: a chapter of `SECTIONS`.
     functions: "module:name" of what implements it; with `not_yet`, a module or "module:name" that will.
     tests: "tests/...::test_name" of what holds it.
     methods: the rows of the table of methods that are this idea; with `not_yet`, those that will be.
@@ -71,8 +71,7 @@ def _at(section: str, name: str, *places: str, methods: tuple[str, ...] = (), er
 
 def _later(section: str, name: str, *places: str, methods: tuple[str, ...] = (), erratum: str = "") -> Idea:
     """A row that does not exist yet."""
-    chapter = section if section in SECTIONS else section.partition(".")[0]
-    return Idea(section, name, tuple(f"mezzotint.{place}" for place in places), (), methods, erratum, chapter)
+    return Idea(section, name, tuple(f"mezzotint.{place}" for place in places), (), methods, erratum, section)
 
 
 IDEAS: tuple[Idea, ...] = (
@@ -124,21 +123,21 @@ IDEAS: tuple[Idea, ...] = (
         methods=("span",),
     ),
     _later("2", "Earlier regression networks", methods=("srcnn", "fsrcnn", "espcn", "edsr", "rcan")),
-    _later("2.3", "Adversarial training", methods=("srgan", "esrgan")),
+    _later("2", "Adversarial training", methods=("srgan", "esrgan")),
     _later(
-        "2.3",
+        "2",
         "Flow methods",
         methods=("srflow",),
         erratum="flows are normalizing flows, invertible networks with a change of variables; nothing of optical flow",
     ),
     _at(
-        "2.4",
+        "2",
         "PSNR",
         "quality.psnr:psnr",
         "tests/quality/test_psnr.py::test_equals_scikit_image_inside_the_border",
     ),
     _at(
-        "2.4",
+        "2",
         "SSIM",
         "quality.ssim:ssim",
         "tests/quality/test_ssim.py::test_equals_scikit_image",
@@ -146,38 +145,38 @@ IDEAS: tuple[Idea, ...] = (
         "statistics are local, under a Gaussian window, and the map is averaged",
     ),
     _at(
-        "2.4",
+        "2",
         "LPIPS",
         "quality.lpips:lpips",
         "tests/quality/test_lpips.py::test_follows_the_definition",
         erratum="features are normalised to unit length at every position first, and come from the layers of one "
         "network on both large pictures",
     ),
-    _later("2.4", "Mean opinion scores", "quality.mos"),
+    _later("2", "Mean opinion scores", "quality.mos"),
     # 3: diffusion models.
     _at(
-        "3.2",
+        "3",
         "Forward process in closed form: z_t = sqrt(gamma_t) z_0 + sqrt(1 - gamma_t) eps",
         "bridges:VP",
         "tests/test_bridges.py::test_vp_transition_and_posterior_between_any_two_levels",
         erratum="clean sample and size of the noise belong to it; gamma is signal power, of the noise 1 - gamma",
     ),
     _at(
-        "3.2",
+        "3",
         "The joint of the chain: q(z_0) prod q(z_t | z_(t-1)), z_0 ~ q(y)",
         "bridges.bridge:Bridge.q_sample",
         "tests/test_bridges.py::test_ddpm_transition_and_posterior",
         erratum="the product runs over q(z_t | z_(t-1)), not its reverse, and z_0 is drawn from the large pictures",
     ),
     _at(
-        "3.2",
+        "3",
         "Posterior q(z_(t-1) | z_t, z_0), for any two times",
         "bridges.bridge:Bridge.posterior",
         "tests/test_bridges.py::test_posterior_is_the_conditional_of_the_joint_gaussian",
         "tests/test_bridges.py::test_carries_and_variances_compose_at_any_times",
     ),
     _at(
-        "3.2",
+        "3",
         "Schedules of alpha: linear, cosine, those of the methods",
         "schedules:linear",
         "schedules:cosine",
@@ -185,7 +184,7 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_schedules.py::test_nichol_cosine_table",
     ),
     _at(
-        "3.2",
+        "3",
         "Reverse step: mean in terms of the noise, variance alpha or the posterior's",
         "samplers.step:ancestral",
         "tests/test_prediction.py::test_the_mean_of_the_step_in_terms_of_the_noise",
@@ -193,7 +192,7 @@ IDEAS: tuple[Idea, ...] = (
         "tests/samplers/test_oracles.py::test_ddpm_in_all_its_steps",
     ),
     _at(
-        "3.2",
+        "3",
         "Variational bound",
         "objectives:variational_term",
         "tests/test_objectives.py::test_the_terms_of_the_bound_add_up_to_the_entropy",
@@ -202,14 +201,14 @@ IDEAS: tuple[Idea, ...] = (
         "negative is the ELBO",
     ),
     _at(
-        "3.2",
+        "3",
         "Simple loss: the squared error of the noise",
         "objectives:Objective",
         "tests/test_prediction.py::test_irreducible_loss_of_noise_prediction",
         "tests/methods/test_sr3.py::test_loss_is_the_error_of_the_noise",
     ),
     _at(
-        "3.2",
+        "3",
         "What the network may predict: noise, clean sample, v, score",
         "prediction:convert",
         "prediction:target",
@@ -217,7 +216,7 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_prediction.py::test_implied_weights_of_the_table",
     ),
     _at(
-        "3.2",
+        "3",
         "Learned variance and the hybrid loss",
         "prediction:learned_log_variance",
         "objectives:hybrid_loss",
@@ -225,20 +224,20 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_objectives.py::test_the_hybrid_loss_trains_the_variance_alone_with_the_bound",
     ),
     _at(
-        "3.3",
+        "3",
         "Score of a noised density",
         "samplers.coordinates:score",
         "tests/test_prediction.py::test_the_score_of_a_gaussian_prior_is_its_gradient",
     ),
     _at(
-        "3.3",
+        "3",
         "Levels of noise: geometric from large to small",
         "schedules:geometric",
         "bridges:VE",
         "tests/test_schedules.py::test_ncsn_levels",
     ),
     _at(
-        "3.3",
+        "3",
         "Denoising score matching",
         "objectives:score_matching_loss",
         "tests/test_objectives.py::test_irreducible_loss_of_score_matching",
@@ -246,7 +245,7 @@ IDEAS: tuple[Idea, ...] = (
         "tests/test_objectives.py::test_score_matching_is_half_the_simple_loss",
     ),
     _at(
-        "3.3",
+        "3",
         "Langevin step: z + (alpha / 2) score + sqrt(alpha) eps",
         "samplers.langevin:langevin_step",
         "tests/samplers/test_sde.py::test_the_stationary_variance_of_langevin_dynamics",
@@ -254,14 +253,14 @@ IDEAS: tuple[Idea, ...] = (
         erratum="the noise is scaled by sqrt(alpha_(t-1)), and this alpha is the size of a Langevin step",
     ),
     _at(
-        "3.3",
+        "3",
         "Annealed Langevin dynamics",
         "samplers.langevin:annealed_langevin",
         "tests/samplers/test_sde.py::test_annealed_langevin_reaches_the_prior",
         erratum="it starts at the largest level, from N(0, sigma_T^2 I); N(0, I) is right where variance is preserved",
     ),
     _at(
-        "3.4",
+        "3",
         "Stochastic equations dz = f dt + g dw, variance preserving, sub-VP and exploding",
         "bridges.bridge:Bridge.diffusion",
         "tests/test_bridges.py::test_diffusions_of_the_papers",
@@ -270,7 +269,7 @@ IDEAS: tuple[Idea, ...] = (
         erratum="the limit of the chain is alpha(t / T) = T alpha_t, a product",
     ),
     _at(
-        "3.4",
+        "3",
         "Reverse equation and its predictors",
         "samplers.sde:euler_maruyama",
         "samplers.sde:reverse_diffusion",
@@ -278,38 +277,38 @@ IDEAS: tuple[Idea, ...] = (
         "tests/samplers/test_sde.py::test_reverse_diffusion_of_ddpm_is_the_formula_of_the_paper",
     ),
     _at(
-        "3.4",
+        "3",
         "Probability-flow equation",
         "samplers.adaptive:adaptive",
         "tests/samplers/test_sde.py::test_the_adaptive_solver_follows_the_flow",
         "tests/samplers/test_oracles.py::test_ddim_converges_to_the_flow_with_order_one",
     ),
     _at(
-        "3.4",
+        "3",
         "Predictor and corrector",
         "samplers.langevin:LangevinCorrector",
         "tests/samplers/test_sde.py::test_the_corrector_takes_songs_step",
         "tests/samplers/test_sde.py::test_the_corrector_brings_a_wrong_distribution_nearer",
     ),
     _at(
-        "3.4",
+        "3",
         "Likelihood by the flow",
         "samplers.likelihood:log_likelihood",
         "tests/samplers/test_likelihood.py::test_the_figures_of_a_gaussian",
     ),
     _at(
-        "3.4",
+        "3",
         "One network on a continuum of noise levels, preconditioned",
         "prediction:Preconditioning",
         "tests/test_prediction.py::test_edm_figures",
         "tests/methods/test_shared.py::test_every_bridge_gets_the_same_estimate_at_the_same_ratio",
         methods=("shared",),
     ),
-    _later("3.2", "DDPM for super-resolution", methods=("ddpm-sr",)),
-    _later("3.3", "Score networks for super-resolution", methods=("ncsn-sr",)),
-    _later("3.4", "Stochastic equations for super-resolution", methods=("sde-sr",)),
-    _later("3.5", "Relation to variational autoencoders", methods=("vae-sr",)),
-    _later("3.5", "Relation to autoregressive models", methods=("pixel-recursive",)),
+    _later("3", "DDPM for super-resolution", methods=("ddpm-sr",)),
+    _later("3", "Score networks for super-resolution", methods=("ncsn-sr",)),
+    _later("3", "Stochastic equations for super-resolution", methods=("sde-sr",)),
+    _later("3", "Relation to variational autoencoders", methods=("vae-sr",)),
+    _later("3", "Relation to autoregressive models", methods=("pixel-recursive",)),
     # 4.1: efficient sampling.
     _at(
         "4.1",
@@ -552,8 +551,8 @@ def faults(idea: Idea) -> list[str]:
     """What is wrong with a row, of all that needs no tests beside it; empty for a sound one."""
     known = {card.name: card.survey_section for card in methods.cards()}
     found = []
-    if not (idea.section in SECTIONS or idea.section.partition(".")[0] in SECTIONS):
-        found.append(f"section {idea.section!r} is in no chapter of SECTIONS")
+    if idea.section not in SECTIONS:
+        found.append(f"section {idea.section!r} is no chapter of {', '.join(SECTIONS)}")
     if idea.not_yet:
         if idea.not_yet not in SECTIONS:
             found.append(f"chapter {idea.not_yet!r} is none of {', '.join(SECTIONS)}")
@@ -568,7 +567,7 @@ def faults(idea: Idea) -> list[str]:
     for method in idea.methods:
         if method not in known:
             found.append(f"method {method!r} is not in the table of methods")
-        elif not f"{idea.section}.".startswith(f"{known[method]}."):
+        elif known[method] and not f"{known[method]}.".startswith(f"{idea.section}."):
             found.append(f"method {method!r} belongs to section {known[method]} in the table of methods")
     return found
 
@@ -579,13 +578,13 @@ def page() -> Iterator[str]:
     yield ""
     yield from textwrap.wrap(_INTRODUCTION, 120, break_on_hyphens=False, break_long_words=False)
     for chapter, title in SECTIONS.items():
-        rows = [idea for idea in IDEAS if idea.section == chapter or idea.section.partition(".")[0] == chapter]
+        rows = [idea for idea in IDEAS if idea.section == chapter]
         yield ""
         yield f"## {chapter} {title}"
         yield ""
-        yield "| section | idea | read | function | test | methods |"
-        yield "|---|---|---|---|---|---|"
-        for idea in sorted(rows, key=lambda idea: idea.section):
+        yield "| idea | read | function | test | methods |"
+        yield "|---|---|---|---|---|"
+        for idea in rows:
             yield "| " + " | ".join(_cells(idea)) + " |"
 
 
@@ -596,7 +595,7 @@ def _cells(idea: Idea) -> tuple[str, ...]:
     tests = "<br>".join(f"`{place}`" for place in idea.tests)
     # A bar would end the cell.
     name, erratum = (text.replace("|", "\\|") for text in (idea.name, idea.erratum))
-    return idea.section, name, erratum, functions, tests, ", ".join(idea.methods)
+    return name, erratum, functions, tests, ", ".join(idea.methods)
 
 
 if __name__ == "__main__":
