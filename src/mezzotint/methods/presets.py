@@ -37,10 +37,10 @@ def settle(
     return settings
 
 
-def pick(name: str, value: Any, options: Mapping[str, Choice]) -> Choice:
+def pick(name: str, value: Any, options: Mapping[Any, Choice]) -> Choice:
     """Return what a setting's value stands for; raises UsageError with the values that there are."""
     if value not in options:
-        raise UsageError(f"{name} {value!r} is unknown: use one of {', '.join(options)}")
+        raise UsageError(f"{name} {value!r} is unknown: use one of {', '.join(map(str, options))}")
     return options[value]
 
 

@@ -1,0 +1,59 @@
+"""Cold Diffusion: undo a loss of resolution in steps, without noise.
+
+Bansal et al., "Cold Diffusion: Inverting Arbitrary Image Transforms Without Noise", arXiv 2208.09392, section 5.3:
+`bridges.Pixelate` with one degradation a factor of 2, an L1 loss on y, algorithm 2 (`sampler` "cold1" is algorithm 1).
+The start is the small picture with its pixels repeated, which is not quite the last degradation: that one shrinks
+without antialiasing. Differs from the authors' code in times between the degradations (`bridges.Cold`), so that any
+number of steps can be walked, in the extension of sides that 2^steps does not divide, and in the U-Net
+(`networks.unet`, SR3's).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mezzotint import samplers
+from mezzotint.bridges import Cold, Pixelate
+from mezzotint.conditioning.nothing import Nothing
+from mezzotint.domains.nearest import Nearest
+from mezzotint.errors import UsageError
+from mezzotint.methods.presets import settle
+from mezzotint.methods.recipe import Recipe, node, on_grid
+from mezzotint.networks.unet import UNet
+from mezzotint.objectives import Objective
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {
+        "channels": 3, "sampler": "cold2", "norm": "l1",
+        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+    },
+}  # fmt: skip
+
+
+def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the method untrained; `config` changes settings of the preset.
+
+    UsageError for settings that it does not have, and for a scale that is no power of two.
+    """
+    settings = settle(PRESETS, method="cold-diffusion", preset=preset, changes=config)
+    if scale not in (2, 4, 8, 16):
+        raise UsageError(f"scale {scale}: cold-diffusion halves the picture again and again: use 2, 4, 8 or 16")
+    conditioning, channels, bridge = Nothing(), settings["channels"], Cold(Pixelate(int(math.log2(scale))))
+    return Recipe(
+        name="cold-diffusion",
+        scale=scale,
+        preset=preset,
+        config=settings,
+        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        bridge=bridge,
+        domain=Nearest(int(scale)),
+        conditioning=conditioning,
+        objective=Objective(kind="y", norm=settings["norm"], times="uniform"),
+        walk=on_grid(bridge),
+        step=samplers.build(settings["sampler"], bridge=bridge),
+        level=node,
+        channels=channels,
+        steps_default=bridge.nodes,
+    )

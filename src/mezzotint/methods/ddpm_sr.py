@@ -1,0 +1,52 @@
+"""DDPM for super-resolution: the first diffusion model, conditioned on the bicubic enlargement.
+
+Ho et al., "Denoising Diffusion Probabilistic Models", arXiv 2006.11239: linear schedule of 1000 steps, L_simple, the
+larger variance, estimates clipped to [-1, 1]; any of the samplers may walk fewer steps (`sampler`). Differs from the
+authors' code in the condition and in the U-Net (`networks.unet`, SR3's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mezzotint import samplers, schedules
+from mezzotint.bridges import VP
+from mezzotint.conditioning.low_resolution import LowResolution
+from mezzotint.domains.pixel import Pixel
+from mezzotint.methods.presets import pick, settle
+from mezzotint.methods.recipe import Recipe, node, on_grid
+from mezzotint.networks.unet import UNet
+from mezzotint.objectives import Objective
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {
+        "channels": 3, "sampler": "ancestral", "variance": "large", "norm": "l2", "weight": "none",
+        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+    },
+}  # fmt: skip
+
+
+def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the method untrained; `config` changes settings of the preset, UsageError for those it does not have."""
+    settings = settle(PRESETS, method="ddpm-sr", preset=preset, changes=config)
+    conditioning, channels = LowResolution(), settings["channels"]
+    bridge = VP(schedules.linear(1000))
+    return Recipe(
+        name="ddpm-sr",
+        scale=scale,
+        preset=preset,
+        config=settings,
+        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        bridge=bridge,
+        domain=Pixel(),
+        conditioning=conditioning,
+        objective=Objective(norm=settings["norm"], times="discrete", weight=settings["weight"]),
+        walk=on_grid(bridge, spacing="trailing"),
+        step=samplers.build(settings["sampler"], bridge=bridge),
+        level=node,
+        large_variance=pick("variance", settings["variance"], {"large": True, "small": False}),
+        clip=True,
+        channels=channels,
+        steps_default=100,
+    )
