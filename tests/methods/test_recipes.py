@@ -15,7 +15,9 @@ from mezzotint.domains.nearest import Nearest
 from mezzotint.domains.residual import Residual
 from mezzotint.domains.wavelet import WaveletResidual, haar, inverse_haar
 from mezzotint.errors import UsageError
+from mezzotint.methods import diwa
 from mezzotint.methods.recipe import Recipe
+from mezzotint.networks.unet import UNet
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.operators.resize import imresize
 from mezzotint.training import read_run
@@ -272,8 +274,26 @@ def test_the_wavelet_residual_is_the_pixel_residual_in_other_coordinates(size):
     torch.testing.assert_close(picture_of_state, y - imresize(x, size=size), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize(("preset", "parameters"), [("official", 8_966_460), ("official-faces", 91_506_252)])
+def test_official_presets_of_diwa_have_the_published_number_of_parameters(preset, parameters):
+    settings = diwa.PRESETS[preset]
+    with torch.device("meta"):
+        network = UNet(in_channels=24, out_channels=12, **settings["network"])
+        domain = WaveletResidual(**settings["predictor"])
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert sum(p.numel() for p in domain.parameters()) == 382_464
+    assert preset in methods.find("diwa").presets
+
+
 def test_the_predictor_of_diwa_has_the_published_number_of_parameters():
     assert sum(p.numel() for p in WaveletResidual().parameters()) == 382_464
+
+
+def test_a_level_without_sines_changes_the_prediction():
+    method = build("diwa", network={"sines": False})
+    z = picture(1, 24, 4, 4).float()
+    low, high = (method.network(z, torch.tensor([level])) for level in (0.2, 0.9))
+    assert (low - high).abs().max() > 1e-4
 
 
 def test_the_residual_is_clipped_and_zeros_are_the_enlargement():

@@ -2,8 +2,10 @@
 
 Moser et al., "Waving Goodbye to Low-Res: A Diffusion-Wavelet Approach for Image Super-Resolution", arXiv 2304.01994.
 SR3's noise levels (uniform in sqrt(gamma)), an L1 loss on the noise, which also trains the predictor through the state,
-the larger variance, estimates clipped to [-1, 1]. Differs from the authors' code in that few steps use a schedule that
-ends where the long one does (`sr3.walk`), and in that odd sizes are extended and cut instead of resized.
+the larger variance, estimates clipped to [-1, 1]. `official` has the networks for DIV2K, `official-faces` those for
+CelebA-HQ: the published numbers of parameters are those without attention and with a level without sines. Differs from
+the authors' code in that few steps use a schedule that ends where the long one does (`sr3.walk`), and in that odd sizes
+are extended and cut instead of resized.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ from mezzotint.methods.sr3 import walk
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
 
+_OPTIONS = {"channels": 3, "sampler": "ancestral", "norm": "l1"}
+_SMALL = {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8}
+_DIV2K = {"channels": 48, "multipliers": (1, 2, 2, 4), "blocks": 2, "groups": 12, "dropout": 0.0}
+_FACES = {"channels": 64, "multipliers": (1, 2, 4, 8, 8), "blocks": 2, "groups": 32, "dropout": 0.2}
+_PLAIN = {"attention": (), "middle_attention": False, "sines": False}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "channels": 3, "sampler": "ancestral", "norm": "l1",
-        "predictor": {"width": 16, "layers": 4},
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
-    },
-}  # fmt: skip
+    "small": {**_OPTIONS, "predictor": {"width": 16, "layers": 4}, "network": {**_SMALL, **_PLAIN, "sines": True}},
+    "official": {**_OPTIONS, "predictor": {"width": 64, "layers": 10}, "network": {**_DIV2K, **_PLAIN}},
+    "official-faces": {**_OPTIONS, "predictor": {"width": 64, "layers": 10}, "network": {**_FACES, **_PLAIN}},
+}
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:

@@ -27,7 +27,8 @@ class UNet(nn.Module):
     where the sides already are multiples.
 
     Saharia et al., "Image Super-Resolution via Iterative Refinement", arXiv 2104.07636, section 2.4, in
-    the smaller form of the public PyTorch reimplementation: skips are not scaled by 1/sqrt(2), the blocks
+    the smaller form of the public PyTorch reimplementation (`sines` False: the noise level enters its two layers as it
+    is, as in DiWa's code): skips are not scaled by 1/sqrt(2), the blocks
     are not BigGAN's, and the noise level is not multiplied by a large constant before its sines.
     """
 
@@ -43,6 +44,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         attention: tuple[int, ...] = (),
         middle_attention: bool = True,
+        sines: bool = True,
     ) -> None:
         super().__init__()
         multipliers, attention = tuple(multipliers), tuple(attention)
@@ -55,7 +57,7 @@ class UNet(nn.Module):
         if not 0.0 <= dropout < 1.0:
             raise UsageError(f"dropout {dropout} is outside 0..1 (1 excluded)")
         self.stride = 2 ** (len(multipliers) - 1)
-        self.embedding = NoiseEmbedding(channels)
+        self.embedding = NoiseEmbedding(channels, sines=sines)
         self.first = nn.Conv2d(in_channels, channels, 3, padding=1)
 
         def block(width_in: int, width_out: int, with_attention: bool) -> ResidualBlock:
@@ -118,15 +120,17 @@ class UNet(nn.Module):
 
 
 class NoiseEmbedding(nn.Module):
-    """Embed a noise level: sines and cosines of level * 10**(-4k / (d/2)), k < d/2, then two layers."""
+    """Embed a noise level: sines and cosines of level * 10**(-4k / (d/2)), k < d/2, or itself, then two layers."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, sines: bool = True) -> None:
         super().__init__()
-        self.width = width
-        self.layers = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
+        self.width, self.sines = width, sines
+        self.layers = nn.Sequential(nn.Linear(width if sines else 1, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
 
     def forward(self, level: Tensor) -> Tensor:
         """b -> b width."""
+        if not self.sines:
+            return self.layers(level[:, None])
         half = self.width // 2
         # Computed, not stored: a buffer would stay on the meta device when the weights are loaded into it.
         places = torch.arange(half, device=level.device, dtype=level.dtype)
