@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mezzotint import methods
 from mezzotint.bridges import Bridge
+from mezzotint.conditioning.features import DenseFeatures
 from mezzotint.domains.nearest import Nearest
 from mezzotint.domains.residual import Residual
 from mezzotint.domains.wavelet import WaveletResidual, haar, inverse_haar
@@ -20,6 +21,7 @@ from mezzotint.methods.recipe import Recipe
 from mezzotint.networks.unet import UNet
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.operators.resize import imresize
+from mezzotint.testing import check_method
 from mezzotint.training import read_run
 
 NAMES = ("ddpm-sr", "ncsn-sr", "sde-sr", "srdiff", "diwa", "resshift", "cold-diffusion", "i2sb", "indi")
@@ -68,6 +70,12 @@ def test_the_loss_reaches_every_parameter(name, changes):
     # The parameters of a part that learns belong to the trained group too.
     (stage,) = method.stages
     assert {id(p) for p in stage.groups["denoiser"].parameters()} == {id(p) for p in method.parameters()}
+
+
+@pytest.mark.parametrize(("name", "changes"), OPTIONS[len(NAMES) :], ids=str)
+def test_every_option_passes_the_public_check(name, changes):
+    deterministic = name == "cold-diffusion" or changes.get("path") == "ot-ode"
+    assert "saved and loaded" in check_method(build(name, **changes), steps=3, deterministic=deterministic)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -287,6 +295,15 @@ def test_official_presets_of_diwa_have_the_published_number_of_parameters(preset
 
 def test_the_predictor_of_diwa_has_the_published_number_of_parameters():
     assert sum(p.numel() for p in WaveletResidual().parameters()) == 382_464
+
+
+def test_the_encoder_of_srdiff_is_the_published_one():
+    """Its RRDB of 1,478,755 parameters has three more convolutions 32 to 32 and one to 3 colours, for pre-training."""
+    encoder = DenseFeatures(scale=4)
+    parts = (encoder.first, encoder.blocks, encoder.trunk)
+    own = sum(p.numel() for part in parts for p in part.parameters())
+    assert own + 3 * (32 * 32 * 9 + 32) + (32 * 3 * 9 + 3) == 1_478_755
+    assert encoder.enlarge(torch.zeros(1, 96, 3, 2)).shape == (1, 64, 12, 8)
 
 
 def test_a_level_without_sines_changes_the_prediction():
