@@ -94,8 +94,10 @@ def reference() -> Candidate:
     return Candidate("bicubic", upscale, deterministic=True)
 
 
-def page(result: dict[str, Any], evaluations: Sequence[int], *, weights: str, refused: dict[str, str]) -> str:
+def page(result: dict[str, Any]) -> str:
     """The page of the documentation, from the figures."""
+    evaluations, refused = result["evaluations"], result["refused"]
+    trained = f"weights of {result['hours']:g} hours of training on two CPU cores ({result['iterations']} steps)"
     found = {tuple(m["settings"].get(k) for k in ("bridge", "sampler", "spacing", "evaluations")): m["mean"]
              for name, m in result["methods"].items() if name != "bicubic"}  # fmt: skip
     plain = result["methods"]["bicubic"]["mean"]
@@ -124,7 +126,7 @@ def page(result: dict[str, Any], evaluations: Sequence[int], *, weights: str, re
         "`python benchmarks/bridges.py`, with figures in `benchmarks/results/bridges.json`.",
         "",
         f"{result['data']['images']} crops of 128x128 of Set14 and BSD100, scale 4, protocol {result['protocol']}, "
-        f"seeds {', '.join(map(str, result['seeds']))}; {weights}",
+        f"seeds {', '.join(map(str, result['seeds']))}; {trained}.",
         f"Bicubic interpolation: {plain['psnr']:.2f} dB, LPIPS-AlexNet {plain['lpips']:.4f}.",
         "",
         "## Bridges, each on its own clock",
@@ -150,14 +152,20 @@ def page(result: dict[str, Any], evaluations: Sequence[int], *, weights: str, re
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--page-only", action="store_true", help="write the page anew from the figures that are there")
     parser.add_argument("--evaluations", default="5,10,20")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results" / "bridges.json")
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "bridges.md")
     options = parser.parse_args()
+    if options.page_only:
+        options.page.write_text(page(json.loads(options.output.read_text())))
+        return
+    if options.weights is None or options.data is None:
+        parser.error("name --weights and --data")
     method, card = methods.load_with_card(options.weights)
     if not isinstance(method, Shared):
         parser.error(f"--weights {options.weights} holds {card.method}, not shared")
@@ -172,10 +180,10 @@ def main() -> None:
     content = json.loads(to_json(result))
     for figures in content["methods"].values():
         figures.pop("images", None)
-    weights = f"weights of {card.hours:g} hours of training on two CPU cores ({card.iterations} steps)."
-    content |= {"weights": card.digest, "refused": refused}
+    content |= {"evaluations": counts, "refused": refused}
+    content |= {"weights": card.digest, "hours": card.hours, "iterations": card.iterations}
     options.output.write_text(json.dumps(content, indent=1) + "\n")
-    options.page.write_text(page(content, counts, weights=weights, refused=refused))
+    options.page.write_text(page(content))
     print(f"{len(every)} rows: {options.output}, {options.page}")
 
 

@@ -5,8 +5,8 @@
 Two series: pictures of 4:3, and pictures of one width (4096 pixels) that grow in height alone. Every size runs in a
 process of its own, so that its peak memory is its own. Input and result are hidden files, as large pictures have them
 in `upscale`; the picture is decoded already and not encoded. Seconds are the median of five runs, of three above 4 and
-of one above 16 megapixels. The exponent is the slope of log seconds over log pixels, fitted from 1 megapixel on: below,
-what a run costs whatever its size shows. Run it with nothing else running.
+of one above 16 megapixels. The exponent is the slope of log seconds over log pixels, fitted to all sizes of a series.
+Series that a run leaves out (`--series`) stay as they are in the file. Run it with nothing else running.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ import time
 from pathlib import Path
 
 SETTINGS = {"realism 0": {"realism": 0.0}, "default": {}}
+SERIES = {
+    "realism-0": ("realism 0", "area"),
+    "realism-0-height": ("realism 0", "height"),
+    "default": ("default", "area"),
+}
 WIDTH = 4096
 
 
@@ -85,8 +90,8 @@ def measure(megapixels: float, setting: str, series: str, threads: int) -> dict[
 
 
 def exponent(rows: list[dict[str, float]]) -> float | None:
-    """The slope of log seconds over log pixels from 1 megapixel on, None for fewer than two sizes."""
-    points = [(math.log(row["megapixels"]), math.log(row["seconds"])) for row in rows if row["megapixels"] > 0.9]
+    """The slope of log seconds over log pixels, None for fewer than two sizes."""
+    points = [(math.log(row["megapixels"]), math.log(row["seconds"])) for row in rows]
     if len(points) < 2:
         return None
     return statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope
@@ -96,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--megapixels", default="0.25,1,4,16,64")
     parser.add_argument("--default-up-to", type=float, default=16.0, help="megapixels of the default setting")
+    parser.add_argument("--series", default=",".join(SERIES), help="of " + ", ".join(SERIES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--worker", nargs=3, metavar=("MEGAPIXELS", "SETTING", "SERIES"))
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results" / "speed.json")
@@ -105,7 +111,10 @@ def main() -> None:
         print(json.dumps(measure(float(size), setting, series, options.threads)))
         return
     table: dict[str, dict[str, object]] = {}
-    for setting, series in (("realism 0", "area"), ("realism 0", "height"), ("default", "area")):
+    if options.output.exists():
+        table = json.loads(options.output.read_text())["series"]
+    for name in options.series.split(","):
+        setting, series = SERIES[name]
         rows: list[dict[str, float]] = []
         for size in options.megapixels.split(","):
             if setting == "default" and float(size) > options.default_up_to:
@@ -121,7 +130,7 @@ def main() -> None:
                 f" {row['peak_mib_above_import']:6.0f} MiB  matrix product {row['matrix_gflops']:.0f} GFLOP/s",
                 flush=True,
             )
-        table[f"{setting}, {series}"] = {"exponent": exponent(rows), "rows": rows}
+        table[name] = {"exponent": exponent(rows), "rows": rows}
         print(f"{setting:9s} {series:6s} exponent {exponent(rows)}")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     result = {"threads": options.threads, "processor": platform.machine(), "series": table}

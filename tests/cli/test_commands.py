@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import mezzotint
-from mezzotint import images
+from mezzotint import images, methods
 from mezzotint.operators.resize import imresize_uint8
 
 Command = Callable[..., Any]
@@ -171,8 +171,12 @@ def test_training_writes_weights_and_resumes(command: Command, run_file: Path, t
     assert "step 3/3" in outcome.lines[0] and "loss" in outcome.lines[0]
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert command("weights", "verify", tmp_path / "out").status == 0
+    _, first = methods.load_with_card(str(tmp_path / "out"))
     again = command("train", run_file, "--resume", "--set", "steps=5", "--quiet")
     assert again.status == 0 and again.lines == ()
+    # The card counts the steps of both sessions.
+    _, card = methods.load_with_card(str(tmp_path / "out"))
+    assert (first.iterations, card.iterations) == (3, 5) and card.hours >= first.hours
 
 
 def test_interrupted_training_keeps_its_state(command: Command, run_file: Path, tmp_path: Path) -> None:

@@ -149,13 +149,14 @@ def train(
     report_every: int = 50,
     sheet: Callable[[Stage, Path], None] | None = None,
     stop: Callable[[], bool] | None = None,
-    save: Callable[[Path], None] | None = None,
+    save: Callable[[Path, int, float], None] | None = None,
 ) -> Trained:
     """Train one stage of `method` in place and return where its averaged weights lie.
 
     Batches and noise are functions of (seed, step), so a run that was stopped and resumed gives the numbers of one that
-    was not. `save(folder)` writes the method's weights (the average is applied while it runs); `sheet` draws a sheet of
-    samples; `stop` is asked after each step. Raises DivergedError at the first loss that is not finite, after
+    was not. `save(folder, step, seconds)` writes the method's weights (the average is applied while it runs; the
+    seconds are those of all sessions); `sheet` draws a sheet of samples; `stop` is asked after each step. Raises
+    DivergedError at the first loss that is not finite, after
     saving the batch to `diverged.safetensors`; UsageError for an unknown stage or when accelerate is missing.
     """
     if run.threads is not None:
@@ -208,7 +209,7 @@ def train(
             write_state(output / "resume.safetensors", tensors, run=run, step=step, seconds=seconds(), compact=True)
         if save is not None:
             writer_of_weights = save
-            averaged(lambda: writer_of_weights(output))
+            averaged(lambda: writer_of_weights(output, step, seconds()))
 
     step, gathered, count, gradient = start, 0.0, 0, 0.0
     log = (output / "log.csv").open("a", newline="", encoding="utf-8") if main else None

@@ -98,15 +98,14 @@ def start(
     find_stage(stages, run.stage)
     pairs = load_pairs(picture_files(run), scale=run.scale, crop=run.pictures.crop)
     seen = batch(pairs, seed=run.seed, step=run.steps + 100, size=4, crop=run.pictures.crop)
-    began = time.monotonic()
 
-    def save(folder: Path) -> None:
+    def save(folder: Path, step: int, seconds: float) -> None:
         card = method.describe()  # pyright: ignore
         card = card.model_copy(
             update={
                 "data": f"{len(pairs.names)} pictures, {pairs.megapixels:.1f} megapixels",
-                "hours": round((time.monotonic() - began) / 3600, 3),
-                "iterations": run.steps,
+                "hours": round(seconds / 3600, 3),
+                "iterations": step,
             }
         )
         method.save_pretrained(folder, card=card)  # pyright: ignore
