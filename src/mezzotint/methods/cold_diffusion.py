@@ -19,7 +19,7 @@ from mezzotint.bridges import Cold, Pixelate
 from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.nearest import Nearest
 from mezzotint.errors import UsageError
-from mezzotint.methods.presets import settle
+from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
@@ -27,7 +27,7 @@ from mezzotint.objectives import Objective
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "sampler": "cold2", "norm": "l1",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

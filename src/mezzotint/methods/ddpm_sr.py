@@ -14,7 +14,7 @@ from mezzotint import samplers, schedules
 from mezzotint.bridges import VP
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
-from mezzotint.methods.presets import pick, settle
+from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
@@ -22,7 +22,7 @@ from mezzotint.objectives import Objective
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "sampler": "ancestral", "variance": "large", "norm": "l2", "weight": "none",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

@@ -17,19 +17,18 @@ from mezzotint import samplers, schedules
 from mezzotint.bridges import VP
 from mezzotint.conditioning.lifted import Lifted
 from mezzotint.domains.wavelet import WaveletResidual
-from mezzotint.methods.presets import settle
+from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe
 from mezzotint.methods.sr3 import walk
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
 
 _OPTIONS = {"channels": 3, "sampler": "ancestral", "norm": "l1"}
-_SMALL = {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8}
 _DIV2K = {"channels": 48, "multipliers": (1, 2, 2, 4), "blocks": 2, "groups": 12, "dropout": 0.0}
 _FACES = {"channels": 64, "multipliers": (1, 2, 4, 8, 8), "blocks": 2, "groups": 32, "dropout": 0.2}
 _PLAIN = {"attention": (), "middle_attention": False, "sines": False}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {**_OPTIONS, "predictor": {"width": 16, "layers": 4}, "network": {**_SMALL, **_PLAIN, "sines": True}},
+    "small": {**_OPTIONS, "predictor": {"width": 16, "layers": 4}, "network": {**SMALL_UNET, **_PLAIN, "sines": True}},
     "official": {**_OPTIONS, "predictor": {"width": 64, "layers": 10}, "network": {**_DIV2K, **_PLAIN}},
     "official-faces": {**_OPTIONS, "predictor": {"width": 64, "layers": 10}, "network": {**_FACES, **_PLAIN}},
 }

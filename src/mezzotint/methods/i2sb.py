@@ -17,7 +17,7 @@ from mezzotint.bridges import Pinned
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.nearest import Nearest
-from mezzotint.methods.presets import pick, settle
+from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
@@ -25,7 +25,7 @@ from mezzotint.objectives import Objective
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "path": "bridge", "condition": "none", "sampler": "ancestral", "norm": "l2",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

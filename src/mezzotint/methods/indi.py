@@ -15,7 +15,7 @@ from mezzotint import samplers
 from mezzotint.bridges import InDI
 from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.pixel import Pixel
-from mezzotint.methods.presets import settle
+from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective, Uniform
@@ -23,7 +23,7 @@ from mezzotint.objectives import Objective, Uniform
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "noise": 0.01, "decay": 0.0, "last": 1.0, "sampler": "indi", "norm": "l1",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

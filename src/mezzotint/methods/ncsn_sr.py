@@ -19,7 +19,7 @@ from mezzotint import schedules
 from mezzotint.bridges import VE
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
-from mezzotint.methods.presets import settle
+from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe, log_ratio, shrink_noise
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective, Uniform
@@ -28,7 +28,7 @@ from mezzotint.samplers import annealed_langevin
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "low": 0.01, "high": 1.0, "repeats": 5, "rate": 6.2e-6, "norm": "l2",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

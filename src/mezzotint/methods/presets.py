@@ -10,6 +10,11 @@ from mezzotint.errors import UsageError
 
 Choice = TypeVar("Choice")
 
+SMALL_UNET: dict[str, Any] = {
+    "channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False,
+}  # fmt: skip
+"""The U-Net of every small preset, so that methods are compared with the same network."""
+
 
 def settle(
     presets: Mapping[str, Mapping[str, Any]], *, method: str, preset: str, changes: Mapping[str, Any] | None

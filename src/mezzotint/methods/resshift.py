@@ -15,7 +15,7 @@ from mezzotint import samplers
 from mezzotint.bridges import ResShift
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
-from mezzotint.methods.presets import pick, settle
+from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid, shrink_noise
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
@@ -24,7 +24,7 @@ _SCHEDULES = {15: ResShift(15, min_noise=0.04), 4: ResShift(4, min_noise=0.2)}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "schedule": 15, "sampler": "ancestral", "norm": "l2",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from mezzotint import samplers, schedules
 from mezzotint.bridges import VE, VP, SubVP
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
-from mezzotint.methods.presets import pick, settle
+from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, log_ratio, on_grid, shrink_noise
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective, Uniform
@@ -27,7 +27,7 @@ _BRIDGES = {"vp": VP(_LINEAR), "sub-vp": SubVP(_LINEAR), "ve": VE(schedules.Geom
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "sde": "vp", "sampler": "reverse-diffusion", "corrections": 1, "ratio": 0.16, "norm": "l2",
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from mezzotint import samplers, schedules
 from mezzotint.bridges import VP
 from mezzotint.conditioning.features import DenseFeatures
 from mezzotint.domains.residual import Residual
-from mezzotint.methods.presets import settle
+from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
 from mezzotint.networks.unet import UNet
 from mezzotint.objectives import Objective
@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "gain": 2.0, "sampler": "ancestral", "norm": "l1",
         "encoder": {"blocks": 2, "features": 16, "growth": 8, "width": 8},
-        "network": {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False},
+        "network": SMALL_UNET,
     },
 }  # fmt: skip
 
