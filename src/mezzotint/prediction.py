@@ -234,7 +234,7 @@ def learned_variance(fraction: Tensor, *, bridge: Bridge, r: float, t: float) ->
         return torch.zeros_like(fraction)
     floor = max(small, 1e-20)
     large = max(small + gain * large_variance(bridge, t), floor)
-    value = floor * torch.exp(fraction * torch.log(torch.tensor(large / floor, dtype=torch.float64)))
+    value = floor * torch.exp(fraction * torch.log(torch.tensor(large / floor, dtype=torch.float64, device="cpu")))
     return ((value - small) / gain).clamp(min=0.0).to(fraction.dtype)
 
 
@@ -298,7 +298,7 @@ def noise_input(bridge: Bridge, t: float | Tensor) -> Tensor:
 
 
 def _tensor(t: float | Tensor) -> Tensor:
-    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64)
+    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64, device="cpu")
 
 
 def _coefficients(bridge: Bridge, t: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -110,8 +110,8 @@ class Table:
 
     @cached_property
     def _half_log_gamma(self) -> Tensor:
-        added = torch.tensor(self.alpha, dtype=torch.float64)
-        return torch.cat([torch.zeros(1, dtype=torch.float64), 0.5 * torch.cumsum(torch.log1p(-added), 0)])
+        added = torch.tensor(self.alpha, dtype=torch.float64, device="cpu")
+        return torch.cat([added.new_zeros(1), 0.5 * torch.cumsum(torch.log1p(-added), 0)])
 
     @cached_property
     def _lost_amplitude(self) -> Tensor:
@@ -270,7 +270,7 @@ class LevelTable:
 
     @cached_property
     def _ticks(self) -> Tensor:
-        return torch.tensor((0.0, *self.levels), dtype=torch.float64)
+        return torch.tensor((0.0, *self.levels), dtype=torch.float64, device="cpu")
 
     def level(self, t: Tensor) -> Tensor:
         position = t * self.nodes
@@ -342,7 +342,7 @@ def linear_to(steps: int, *, start: float, gamma_end: float) -> Table:
         return Table.from_gamma((gamma_end,))
 
     def excess(end: float) -> float:
-        added = torch.tensor(_spaced(steps, start, end, power=1), dtype=torch.float64)
+        added = torch.tensor(_spaced(steps, start, end, power=1), dtype=torch.float64, device="cpu")
         return float(torch.log1p(-added).sum()) - math.log(gamma_end)
 
     low, high = 1e-15, 1.0 - 1e-15
@@ -511,7 +511,7 @@ def _check_levels(low: float, high: float) -> None:
 def _spaced(steps: int, start: float, end: float, *, power: int) -> tuple[float, ...]:
     _check_steps(steps)
     first, last = start ** (1 / power), end ** (1 / power)
-    return tuple((torch.linspace(first, last, steps, dtype=torch.float64) ** power).tolist())
+    return tuple((torch.linspace(first, last, steps, dtype=torch.float64, device="cpu") ** power).tolist())
 
 
 def _check_steps(steps: int) -> None:

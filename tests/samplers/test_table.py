@@ -105,6 +105,19 @@ def test_rows_conform(name):
     )
 
 
+@pytest.mark.parametrize("name", NAMED)
+def test_coefficients_do_not_depend_on_the_default_device(name):
+    """Under a default device without numbers, `meta`, on which large networks are built, and afterwards."""
+    with torch.device("meta"):
+        bridge = named(name)
+        able = [row.can_serve(bridge) for row in SAMPLERS.values()]
+        inside = [bridge.coefficients(t) for t in (0.25, 1.0)] if bridge.scalar else []
+        grid = bridge.grid(4)
+    other = named(name)
+    assert able == [row.can_serve(other) for row in SAMPLERS.values()] and grid == other.grid(4)
+    assert inside == ([bridge.coefficients(t) for t in (0.25, 1.0)] if bridge.scalar else [])
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_named_bridge_is_served_or_refused(name):
     """From the bridge's start to a finite picture on three kinds of grid, or an error that names what to use."""

@@ -22,7 +22,7 @@ def formulas(formula: Callable[..., tuple[Tensor, ...]], *times: float | Tensor)
                 raise ValueError(f"time {t} lies outside [0, 1], 0 is clean: divide a step's number by the steps")
         if len(times) == 2 and not times[0] < times[1]:
             raise ValueError(f"r = {times[0]} is not below t = {times[1]}: a step goes down; up is bridge.renoise")
-        return tuple(value.item() for value in formula(*(torch.tensor(t, dtype=torch.float64) for t in times)))
+        return tuple(value.item() for value in formula(*(float64(t) for t in times)))
     tensors = [float64(t) for t in times]
     _check(tensors)
     return formula(*tensors)
@@ -35,7 +35,8 @@ def formula(formula: Callable[..., Tensor], *times: float | Tensor):
 
 def float64(t: float | Tensor) -> Tensor:
     if not isinstance(t, Tensor):
-        return torch.tensor(t, dtype=torch.float64)
+        # Named, because torch's default device may be one that no number can be read back from.
+        return torch.tensor(t, dtype=torch.float64, device="cpu")
     # Apple's devices have no float64; coefficients are few, so they are computed on the CPU there.
     return t.to(device="cpu" if t.device.type == "mps" else t.device, dtype=torch.float64)
 

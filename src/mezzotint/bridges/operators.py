@@ -191,7 +191,7 @@ class SoftBlur(Bridge):
 
     @cached_property
     def _ticks(self) -> Tensor:
-        return torch.tensor(self.widths, dtype=torch.float64)
+        return torch.tensor(self.widths, dtype=torch.float64, device="cpu")
 
     def width(self, t: Time) -> Time:
         """The standard deviation of the blur at t, in pixels."""
@@ -212,7 +212,7 @@ class SoftBlur(Bridge):
         square = self._width(square) ** 2
         if r is not None:
             square = square - self._width(float64(r).cpu()) ** 2
-        down, across = (math.pi * torch.arange(n, dtype=torch.float64) / n for n in size)
+        down, across = (math.pi * torch.arange(n, dtype=torch.float64, device="cpu") / n for n in size)
         return torch.exp(-0.5 * square[..., None, None] * (down[:, None] ** 2 + across[None, :] ** 2))
 
     def coefficients(self, t: Time) -> tuple[Time, Time, Time]:
@@ -262,7 +262,7 @@ def _filter(field: Tensor, gains: Tensor) -> Tensor:
 
 def _cosines(n: int) -> Tensor:
     """The orthonormal cosine matrix n n: row k is the wave of frequency pi k / n, even about both edges."""
-    place = torch.arange(n, dtype=torch.float64)
+    place = torch.arange(n, dtype=torch.float64, device="cpu")
     waves = torch.cos(math.pi / n * place[:, None] * (place[None, :] + 0.5)) * math.sqrt(2.0 / n)
     waves[0] /= math.sqrt(2.0)
     return waves

@@ -62,7 +62,7 @@ class Pinned(Bridge):
 
     @cached_property
     def _ticks(self) -> Tensor:
-        return torch.tensor(self.clock, dtype=torch.float64)
+        return torch.tensor(self.clock, dtype=torch.float64, device="cpu")
 
     def _tau(self, t: Tensor) -> Tensor:
         if len(self.clock) == 2:

@@ -38,7 +38,7 @@ def times_of(bridge: Bridge, sigmas: Sequence[float]) -> tuple[float, ...]:
     for sigma in sigmas:
         if not 0.0 <= sigma <= top:
             raise ValueError(f"noise level {sigma} lies outside 0 to {top} of {type(bridge).__name__}")
-    goal = -2.0 * torch.tensor(tuple(sigmas), dtype=torch.float64).log()
+    goal = -2.0 * torch.tensor(tuple(sigmas), dtype=torch.float64, device="cpu").log()
     low, high = torch.zeros_like(goal), torch.ones_like(goal)
     # 64 halvings reach neighbouring numbers for times above 1e-3, and the smallest noise level of any grid below.
     for _ in range(64):

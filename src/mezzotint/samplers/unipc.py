@@ -108,5 +108,5 @@ class UniPC:
         count = len(distances)
         matrix = [[distance**i for distance in distances] for i in range(count)]
         right = [h * psi[i + 1] * math.factorial(i + 1) / scale for i in range(count)]
-        system = torch.tensor(matrix, dtype=torch.float64)
-        return torch.linalg.solve(system, torch.tensor(right, dtype=torch.float64)).tolist()
+        system = torch.tensor(matrix, dtype=torch.float64, device="cpu")
+        return torch.linalg.solve(system, torch.tensor(right, dtype=torch.float64, device="cpu")).tolist()
