@@ -110,7 +110,7 @@ def test_the_networks_have_one_size():
     sr3 = sum(p.numel() for p in methods.build("sr3").parameters())
     for name in NAMES:
         method = methods.build(name)
-        assert abs(sum(p.numel() for p in method.network.parameters()) / sr3 - 1) < 0.03
+        assert abs(sum(p.numel() for p in method.network.parameters()) / sr3 - 1) < 0.05
         assert sum(p.numel() for p in method.parameters()) < 1.27 * sr3
 
 

@@ -15,7 +15,7 @@ from mezzotint.networks.unet import UNet
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.samplers import Move
 
-TINY = {"network": {"channels": 8, "multipliers": (1, 2), "groups": 4}}
+TINY = {"network": {"channels": 8, "multipliers": (1, 2), "groups": 4, "patch": 1}}
 
 
 def tiny(**changes) -> sr3.Recipe:
@@ -41,7 +41,7 @@ def test_official_presets_have_the_published_number_of_parameters(preset, parame
 
 def test_small_preset_is_small():
     method = methods.build("sr3")
-    assert 1e5 < sum(parameter.numel() for parameter in method.parameters()) < 5e5
+    assert 1e5 < sum(parameter.numel() for parameter in method.parameters()) < 1e6
 
 
 @pytest.mark.parametrize(("steps", "end"), [(50, 0.350605), (100, 0.187638), (200, 0.097035), (2000, 0.01)])

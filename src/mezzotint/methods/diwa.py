@@ -27,8 +27,9 @@ _OPTIONS = {"channels": 3, "sampler": "ancestral", "norm": "l1"}
 _DIV2K = {"channels": 48, "multipliers": (1, 2, 2, 4), "blocks": 2, "groups": 12, "dropout": 0.0}
 _FACES = {"channels": 64, "multipliers": (1, 2, 4, 8, 8), "blocks": 2, "groups": 32, "dropout": 0.2}
 _PLAIN = {"attention": (), "middle_attention": False, "sines": False}
+_SMALL = {**SMALL_UNET, "sines": True, "patch": 2}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {**_OPTIONS, "predictor": {"width": 16, "layers": 4}, "network": {**SMALL_UNET, **_PLAIN, "sines": True}},
+    "small": {**_OPTIONS, "predictor": {"width": 16, "layers": 4}, "network": _SMALL},
     "official": {**_OPTIONS, "predictor": {"width": 64, "layers": 10}, "network": {**_DIV2K, **_PLAIN}},
     "official-faces": {**_OPTIONS, "predictor": {"width": 64, "layers": 10}, "network": {**_FACES, **_PLAIN}},
 }

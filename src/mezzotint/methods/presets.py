@@ -11,7 +11,7 @@ from mezzotint.errors import UsageError
 Choice = TypeVar("Choice")
 
 SMALL_UNET: dict[str, Any] = {
-    "channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "middle_attention": False,
+    "channels": 48, "multipliers": (1, 1, 1), "blocks": 1, "groups": 8, "middle_attention": False, "patch": 4,
 }  # fmt: skip
 """The U-Net of every small preset, so that methods are compared with the same network."""
 

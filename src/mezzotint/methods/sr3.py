@@ -17,18 +17,17 @@ from mezzotint import schedules
 from mezzotint.bridges import VP
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
-from mezzotint.methods.presets import pick, settle
+from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe
 from mezzotint.networks.unet import UNet, initialise_orthogonal
 from mezzotint.objectives import Objective, Times
 
 _LEVELS: dict[str, Times] = {"paper": "uniform-power", "released": "uniform"}
 _OPTIONS = {"channels": 3, "levels": "paper", "variance": "released", "norm": "l1", "initial": "orthogonal"}
-_SMALL = {"channels": 16, "multipliers": (1, 2, 3), "blocks": 1, "groups": 8, "dropout": 0.0}
 _FACES = {"channels": 64, "multipliers": (1, 2, 4, 8, 8), "blocks": 2, "groups": 32, "dropout": 0.2}
 _LARGE = {"channels": 64, "multipliers": (1, 2, 4, 8, 16), "blocks": 1, "groups": 16, "dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {**_OPTIONS, "network": {**_SMALL, "attention": (), "middle_attention": False}},
+    "small": {**_OPTIONS, "network": SMALL_UNET},
     "official": {**_OPTIONS, "network": {**_FACES, "attention": (3,), "middle_attention": True}},
     "official-512": {**_OPTIONS, "network": {**_LARGE, "attention": (), "middle_attention": True}},
 }

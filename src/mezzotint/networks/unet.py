@@ -21,6 +21,12 @@ class UNet(nn.Module):
     `middle_attention` is that of the bottleneck. GroupNorm and attention see the whole picture, so the
     network is not local: tiles of a picture differ from the whole.
 
+    With `patch` above 1 every cell of `patch` x `patch` pixels becomes the channels of one pixel before the
+    first layer and comes back after the last, so that the network works at 1/`patch` of the sides (and `stride`
+    is `patch` times as large): many times cheaper. Such a cell holds more numbers than the features may have
+    channels, so the input also reaches the output directly, every pixel through one matrix that the noise level
+    gives: without it the noise of a state could not pass.
+
     Any size of at least 1x1 is accepted: the input is extended at the bottom and the right to the next
     multiple of `stride` by mirroring without repeating the edge pixel (as often as a small picture needs;
     a side of one pixel repeats it), and the output is cropped to the size of the input. Nothing is padded
@@ -45,6 +51,7 @@ class UNet(nn.Module):
         attention: tuple[int, ...] = (),
         middle_attention: bool = True,
         sines: bool = True,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         multipliers, attention = tuple(multipliers), tuple(attention)
@@ -56,9 +63,11 @@ class UNet(nn.Module):
             raise UsageError(f"attention {attention} names a depth outside 0..{len(multipliers) - 1}")
         if not 0.0 <= dropout < 1.0:
             raise UsageError(f"dropout {dropout} is outside 0..1 (1 excluded)")
-        self.stride = 2 ** (len(multipliers) - 1)
+        if patch < 1:
+            raise UsageError(f"patch {patch} is below 1: use 1 for none")
+        self.patch, self.stride = patch, patch * 2 ** (len(multipliers) - 1)
         self.embedding = NoiseEmbedding(channels, sines=sines)
-        self.first = nn.Conv2d(in_channels, channels, 3, padding=1)
+        self.first = nn.Conv2d(in_channels * patch**2, channels, 3, padding=1)
 
         def block(width_in: int, width_out: int, with_attention: bool) -> ResidualBlock:
             return ResidualBlock(
@@ -90,7 +99,9 @@ class UNet(nn.Module):
                 width = target
             if depth > 0:
                 self.up.append(nn.Conv2d(width, width, 3, padding=1))
-        self.last = nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), nn.Conv2d(width, out_channels, 3, padding=1))
+        last = nn.Conv2d(width, out_channels * patch**2, 3, padding=1)
+        self.last = nn.Sequential(nn.GroupNorm(groups, width), nn.SiLU(), last)
+        self.direct = nn.Linear(channels, out_channels * in_channels) if patch > 1 else None
 
     def forward(self, z: Tensor, level: Tensor) -> Tensor:
         """Predict from the state and its noise level.
@@ -104,7 +115,7 @@ class UNet(nn.Module):
         """
         height, width = z.shape[-2:]
         embedding = self.embedding(level.to(z.dtype))
-        h = self.first(_extend(z, self.stride))
+        h = self.first(F.pixel_unshuffle(_extend(z, self.stride), self.patch))
         skips = [h]
         for layer in self.down:
             h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
@@ -116,7 +127,11 @@ class UNet(nn.Module):
                 h = layer(torch.cat((h, skips.pop()), dim=1), embedding)
             else:
                 h = layer(F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        return self.last(h)[..., :height, :width]
+        out = F.pixel_shuffle(self.last(h), self.patch)[..., :height, :width]
+        if self.direct is None:
+            return out
+        mixing = self.direct(F.silu(embedding)).reshape(len(z), out.shape[1], z.shape[1])
+        return out + torch.einsum("boi,bihw->bohw", mixing, z)
 
 
 class NoiseEmbedding(nn.Module):
