@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mezzotint import images
-from mezzotint.data import benchmarks, catalogue, pictures
+from mezzotint.data import benchmarks, catalogue, pictures, sets
 from mezzotint.data.benchmarks import all_benchmarks, compare, find, find_pictures, natural_key, recognise
 from mezzotint.errors import InputError, UsageError
 
@@ -93,11 +93,16 @@ def test_the_folders_beside_the_checkout_are_whole(shared_data: Path, name: str)
 
 def test_the_catalogue_lists_the_training_pictures_and_the_benchmarks() -> None:
     listed = catalogue.collections()
-    assert [c.name for c in listed] == ["training", "Set5", "Set14", "BSD100", "GB82"]
+    names = [c.name for c in listed]
+    assert names[:5] == ["training", "Set5", "Set14", "BSD100", "GB82"] and len(set(names)) == len(names)
+    assert set(names) == {"training", "GB82"} | {s.name for s in sets.all_sets()}
     training = catalogue.find("Training")
     assert training.fetchable and training.pictures == len(pictures.read_pictures()) == len(catalogue.rows("training"))
     assert 30 < training.megapixels < 200 and "CC-BY-SA-4.0" in training.licence
     assert catalogue.rows("set5")[0] == {"file": "baby", "height": 512, "width": 512}
+    assert catalogue.rows("DIV2K") == () and catalogue.describe("training") is None
+    known = catalogue.describe("div2k")
+    assert known is not None and known["splits"][0]["pictures"] == 800 and "bicubic" in known["tracks"]
 
 
 def test_unknown_sets_and_sets_without_a_package_are_refused(tmp_path: Path) -> None:
@@ -107,6 +112,8 @@ def test_unknown_sets_and_sets_without_a_package_are_refused(tmp_path: Path) -> 
         catalogue.rows("zzz")
     with pytest.raises(UsageError, match="Set5 is in no package registry"):
         catalogue.fetch("Set5", tmp_path / "out")
+    with pytest.raises(UsageError, match="academic research only.*get it from https://data.vision.ee.ethz.ch/cvl/DIV2K/"):
+        catalogue.fetch("div2k", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from mezzotint.cli import exits
+from mezzotint.cli import exits, options
 from mezzotint.cli.messages import Messages
 from mezzotint.errors import InputError, UsageError
 
-app = typer.Typer(help="List, show and fetch sets of pictures.")
+app = typer.Typer(help="List, show, fetch and check sets of pictures, and report on a folder before training.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `mezzotint data list`.")]
 
@@ -29,8 +29,11 @@ def list_sets() -> None:
     from mezzotint.data import catalogue
 
     for item in catalogue.collections():
-        print(f"{item.name:<10} {item.kind:<10} {item.pictures:4d} pictures {item.megapixels:6.1f} MP  {item.summary}")
-        print(f"{'':<10} {item.licence}{'' if item.fetchable else '; in no package, get it from its authors'}")
+        count = f"{item.pictures:7d} pictures" if item.pictures else f"{'':16}"
+        size = f"{item.megapixels:6.1f} MP" if item.megapixels is not None else f"{'':9}"
+        print(f"{item.name:<10} {item.kind:<10} {count} {size}  {item.summary}")
+        own = item.fetchable or item.name in ("folder", "pairs")
+        print(f"{'':<10} {item.licence}{'' if own else '; in no package, get it from its authors'}")
 
 
 @app.command("show")
@@ -38,19 +41,54 @@ def show(
     name: Name,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything that is known as JSON.")] = False,
 ) -> None:
-    """Show the pictures of a set: size, licence, author and source of each."""
+    """Show the pictures of a set: size, licence, author and source of each; or its splits and how they must lie."""
     from mezzotint.data import catalogue
 
-    rows = catalogue.rows(name)
+    rows, known = catalogue.rows(name), catalogue.describe(name)
     if as_json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows or known, indent=2))
         return
+    if known is not None:
+        print(f"{known['name']}: {known['summary']}\nlicence: {known['licence']}\nfrom: {known['address']}")
+        if known["caution"]:
+            print(f"beware: {known['caution']}")
+        print(f"small pictures: {', '.join((*known['tracks'], 'none (made while training)'))}")
+        for split in known["splits"]:
+            count = f", {split['pictures']} pictures" if split["pictures"] else ""
+            print(f"split {split['name']}{count}, in one of:")
+            print("\n".join(f"    {line}" for line in split["layouts"]))
     for row in rows:
         facts = [
             f"{row['width']}x{row['height']}",
             *(str(row[key]) for key in ("licence", "author", "source") if key in row),
         ]
         print(f"{row['file']}  {'  '.join(facts)}")
+
+
+@app.command("check")
+def check(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the set lies.")],
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="One of its splits, the first without it.")] = None,
+    scale: Annotated[str, typer.Option(metavar="N", help="Large over small.")] = "4",
+    track: Annotated[
+        str, typer.Option(metavar="NAME", help="The kind of small pictures; none: large ones only.")
+    ] = "none",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
+) -> int:
+    """Find a set in a folder as training would: layout, names, sizes of pairs, and what is not there."""
+    number = options.integer(scale, option="--scale", low=1, high=16)
+    from mezzotint.data import pairs, sets
+
+    messages = Messages(quiet=quiet)
+    found = sets.read(name, folder, split=split, scale=number, track=track)
+    sized = pairs.measure(found.pairs, scale=number, crop=1)
+    pixels = sum(s.size[0] * s.size[1] for s in sized) * number**2 / 1e6
+    for note in found.notes:
+        messages.warn(f"mezzotint: {found.dataset}: {note}")
+    kind = "pairs" if track != sets.ON_THE_FLY else "pictures"
+    print(f"{found.dataset}, split {found.split}: {len(sized)} {kind}, {pixels:.1f} MP")
+    return exits.FAILED if found.notes else exits.DONE
 
 
 @app.command("fetch")

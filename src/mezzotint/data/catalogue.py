@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from mezzotint.data import benchmarks, pictures
+from mezzotint.data import benchmarks, pictures, sets
 from mezzotint.errors import UsageError
 
 TRAINING = "training"
@@ -18,19 +18,22 @@ TRAINING = "training"
 
 @dataclass(frozen=True)
 class Collection:
-    """A named set: its purpose, number of pictures, their size, and its licences with their counts."""
+    """A named set: its purpose, number of pictures, their size, and its licences with their counts.
+
+    `pictures` is 0 and `megapixels` None where nobody says.
+    """
 
     name: str
-    kind: Literal["training", "benchmark"]
+    kind: Literal["training", "benchmark", "both"]
     pictures: int
-    megapixels: float
+    megapixels: float | None
     licence: str
     summary: str
     fetchable: bool
 
 
 def collections() -> tuple[Collection, ...]:
-    """Return all named sets, the training pictures first."""
+    """Return all named sets: the training pictures, the test sets of known sizes, the others that have a reader."""
     rows = pictures.read_pictures()
     counts = Counter(row.licence for row in rows)
     training = Collection(
@@ -46,7 +49,13 @@ def collections() -> tuple[Collection, ...]:
         Collection(b.name, "benchmark", len(b.sizes), b.megapixels, b.licence, b.summary, False)
         for b in benchmarks.all_benchmarks()
     )
-    return (training, *tests)
+    known = {b.name for b in benchmarks.all_benchmarks()}
+    others = (
+        Collection(s.name, s.purpose, s.pictures, None, s.licence, s.summary, False)
+        for s in sets.all_sets()
+        if s.name not in known
+    )
+    return (training, *tests, *others)
 
 
 def find(name: str) -> Collection:
@@ -60,12 +69,38 @@ def find(name: str) -> Collection:
 
 
 def rows(name: str) -> tuple[dict[str, str | int], ...]:
-    """Return one dictionary a picture of a set: every column of the list, or name, height and width."""
+    """Return one dictionary a picture of a set: every column of the list, or name, height and width.
+
+    Empty for a set whose pictures are not listed one by one, see `describe`.
+    """
     collection = find(name)
+    if collection.megapixels is None:
+        return ()
     if collection.kind == "training":
         return tuple(dataclasses.asdict(row) for row in pictures.read_pictures())
     sizes = benchmarks.find(collection.name).sizes
     return tuple({"file": file, "height": height, "width": width} for file, (height, width) in sizes.items())
+
+
+def describe(name: str) -> dict[str, Any] | None:
+    """Return what is known of a set that has a reader, ready for JSON: licence, address, splits, layouts; else None."""
+    collection = find(name)
+    if collection.name not in {s.name for s in sets.all_sets()}:
+        return None
+    found = sets.find_set(collection.name)
+    return {
+        "name": found.name,
+        "purpose": found.purpose,
+        "pictures": found.pictures,
+        "licence": found.licence,
+        "address": found.address,
+        "summary": found.summary,
+        "caution": found.caution,
+        "tracks": list(found.tracks),
+        "splits": [
+            {"name": s.name, "pictures": s.pictures, "layouts": list(sets.layout(s))} for s in found.splits
+        ],
+    }
 
 
 def fetch(
@@ -79,8 +114,10 @@ def fetch(
     """Build a set in a folder, see `pictures.fetch`; UsageError for a benchmark, which no registry carries."""
     collection = find(name)
     if not collection.fetchable:
+        known = describe(collection.name)
+        place = "its authors" if known is None else known["address"]
         raise UsageError(
             f"{collection.name} is in no package registry (licence: {collection.licence}): "
-            "get it from its authors and name its folder where a command takes one"
+            f"get it from {place} and name its folder where a command takes one"
         )
     return pictures.fetch(folder, source_folder=source_folder, cache=cache, progress=progress)

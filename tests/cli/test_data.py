@@ -1,0 +1,46 @@
+"""`mezzotint data`: the sets that have a name, a folder against its set, and the report before training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def test_sets_with_a_reader_are_listed_and_shown(command: Callable) -> None:
+    out = command("data", "list").out
+    for name in ("DIV2K", "Flickr2K", "DF2K", "FFHQ", "CelebA-HQ", "Urban100", "Manga109", "RealSR", "ImageNet"):
+        assert f"\n{name} " in out
+    shown = command("data", "show", "realsr").out
+    for word in ("split canon-test", "Canon/Train/{scale} + Nikon/Train/{scale}", "github.com/csjcai/RealSR", "beware"):
+        assert word in shown
+    known = json.loads(command("data", "show", "DIV2K", "--json").out)
+    assert known["tracks"] == ["bicubic", "unknown", "mild", "difficult", "wild"]
+    outcome = command("data", "fetch", "FFHQ", "-o", "out")
+    assert outcome.status == 2 and "get it from https://github.com/NVlabs/ffhq-dataset" in outcome.line
+
+
+def test_a_folder_is_checked_against_its_set(command: Callable, save: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("baby", "bird", "butterfly", "head", "woman"):
+        (tmp_path / "HR").mkdir(exist_ok=True)
+        (tmp_path / "LR_bicubic" / "X4").mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "HR" / f"{name}.png")
+        save(tmp_path / "LR_bicubic" / "X4" / f"{name}x4.png", height=3, width=4)
+    outcome = command("data", "check", "Set5", tmp_path, "--track", "bicubic")
+    assert outcome.status == 0 and outcome.out == "Set5, split test: 5 pairs, 0.0 MP\n" and outcome.lines == ()
+    outcome = command("data", "check", "Set14", tmp_path)
+    assert outcome.status == 1 and outcome.line == "mezzotint: Set14: 5 pictures, Set14 has 14 in split test"
+    outcome = command("data", "check", "Set5", tmp_path, "--track", "bicubic", "--scale", "2")
+    assert outcome.status == 2 and "lacks the small pictures of Set5" in outcome.line
+    (tmp_path / "LR_bicubic" / "X4" / "babyx4.png").unlink()
+    save(tmp_path / "LR_bicubic" / "X4" / "babyx4.png", height=4, width=4)
+    outcome = command("data", "check", "Set5", tmp_path, "--track", "bicubic")
+    assert outcome.status == 2 and "no pair at scale 4" in outcome.line
+
+
+@pytest.mark.parametrize("words", [["check"], ["check", "Set5"], ["check", "Set5", ".", "--scale", "0"]])
+def test_words_that_are_missing_or_wrong(command: Callable, words: list[str]) -> None:
+    outcome = command("data", *words)
+    assert outcome.status == 2 and outcome.line.startswith("mezzotint: ")
