@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mezzotint.training.average import Average
 from mezzotint.training.checkpoints import read_state
 from mezzotint.training.crops import Pairs, batch, load_pairs, pair
 from mezzotint.training.loop import find_stage, learning_rate
+from mezzotint.training.start import build_method
 
 RUN = """
 method = "mezzotint-x4"
@@ -80,6 +82,34 @@ def test_run_files_are_strict(tmp_path: Path) -> None:
     file.write_text("method = ")
     with pytest.raises(UsageError, match="not TOML"):
         read_run(file)
+
+
+def test_a_run_file_changes_settings_of_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out") + '[config]\ndrop = 0.25\n[config.network]\nmultipliers = [1, 2]\n')
+    run = read_run(file, changes=('method="ddpm-sr"', "config.network.channels=16"))
+    method: Any = build_method(run)
+    assert method.config["drop"] == 0.25 and method.config["network"]["multipliers"] == [1, 2]
+    assert method.network.first.out_channels == 16
+    folder = tmp_path / "weights"
+    method.save_pretrained(folder)
+    again = build_method(run.model_copy(update={"initial": folder}))
+    assert all(torch.equal(a, b) for a, b in zip(method.parameters(), again.parameters(), strict=True))
+    for change, words in (
+        ("config.drops=0.1", "ddpm-sr has no setting 'drops': did you mean 'drop'"),
+        ("config.network.width=3", "ddpm-sr, network has no setting 'width'"),
+        ("config.network=3", "setting 'network' is a table"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            build_method(read_run(file, changes=('method="ddpm-sr"', change)))
+    for change, words in (
+        ("config.drop=0.1", r"config.drop is 0.1, .*weights was made with 0.25: leave it out"),
+        ("config.network.blocks=2", r'config.network is .*"blocks": 2.* was made with .*"blocks": 1'),
+    ):
+        given = ('method="ddpm-sr"', "config.network.channels=16", f"initial={folder}", change)
+        changed = read_run(file, changes=given)
+        with pytest.raises(UsageError, match=words):
+            build_method(changed)
 
 
 def test_batches_depend_on_seed_and_step_alone(pairs: Pairs) -> None:

@@ -371,6 +371,14 @@ _ENTRIES: tuple[Entry, ...] = (
         arxiv="2212.00490",
     ),
     Entry(
+        "ho2022classifier",
+        "misc",
+        "Classifier-Free Diffusion Guidance",
+        (("Ho", "Jonathan"), ("Salimans", "Tim")),
+        2022,
+        arxiv="2207.12598",
+    ),
+    Entry(
         "salmon2011parallel",
         "inproceedings",
         "Parallel Random Numbers: As Easy as 1, 2, 3",
@@ -477,6 +485,7 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("conditioning", "rrdb"): ("li2022srdiff",),
     ("conditioning", "lifted"): ("moser2024waving",),
     ("conditioning", "features"): (OURS,),
+    ("guidance", "classifier-free"): ("ho2022classifier",),
     ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
     ("network", "span"): ("wan2023span",),
     ("network", "refiner"): (OURS,),

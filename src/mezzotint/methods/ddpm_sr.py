@@ -1,8 +1,9 @@
 """DDPM for super-resolution: the first diffusion model, conditioned on the bicubic enlargement.
 
 Ho et al., "Denoising Diffusion Probabilistic Models", arXiv 2006.11239: linear schedule of 1000 steps, L_simple, the
-larger variance, estimates clipped to [-1, 1]; any of the samplers may walk fewer steps (`sampler`). Differs from the
-authors' code in the condition and in the U-Net (`networks.unet`, SR3's).
+larger variance, estimates clipped to [-1, 1]; any of the samplers may walk fewer steps (`sampler`). A share `drop` of
+the training pictures is learned without the condition, for classifier-free guidance (Ho and Salimans, arXiv
+2207.12598). Differs from the authors' code in the condition and in the U-Net (`networks.unet`, SR3's).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from mezzotint import samplers, schedules
 from mezzotint.bridges import VP
+from mezzotint.conditioning.droppable import droppable
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
 from mezzotint.methods.presets import SMALL_UNET, pick, settle
@@ -22,6 +24,7 @@ from mezzotint.objectives import Objective
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "sampler": "ancestral", "variance": "large", "norm": "l2", "weight": "none",
+        "drop": 0.1,
         "network": SMALL_UNET,
     },
 }  # fmt: skip
@@ -30,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
     """Return the method untrained; `config` changes settings of the preset, UsageError for those it does not have."""
     settings = settle(PRESETS, method="ddpm-sr", preset=preset, changes=config)
-    conditioning, channels = LowResolution(), settings["channels"]
+    conditioning, channels = droppable(LowResolution(), drop=settings["drop"]), settings["channels"]
     bridge = VP(schedules.linear(1000))
     return Recipe(
         name="ddpm-sr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from mezzotint import prediction, weights
 from mezzotint.bridges import Bridge, Spacing, Time
+from mezzotint.conditioning.droppable import Droppable
 from mezzotint.domains.domain import Domain
 from mezzotint.errors import UsageError
+from mezzotint.guidance import Conditional, classifier_free
 from mezzotint.methods.stage import Stage
 from mezzotint.noise import Noise, NoiseSource
 from mezzotint.objectives import Norm, Objective
@@ -75,7 +78,10 @@ class Recipe(nn.Module):
         that of the objective's `Preconditioning`.
     bridge: the process of training. `walk(steps)` gives the process and the grid of times of sampling, which may
         have a schedule of its own.
-    domain, conditioning: modules where they learn something; their parameters are then trained with the network.
+    domain, conditioning: modules where they learn something; their parameters are then trained with the network. A
+        `Droppable` conditioning is left out at times in training, which makes classifier-free guidance possible. That
+        needs a state which has a distribution of its own without x: UsageError for a bridge that leads to x. A
+        residual has one, and is guided towards x as a picture is; the enlargement is added to it either way.
     step: the reverse step, any of `samplers.SAMPLERS`. `after(bridge, x_state, steps)` makes what follows each step.
     loop: a sampler that owns its loop (`samplers.LOOPS`), called in the place of `samplers.sample`.
     large_variance: steps assume c2 = s^2 / (a^2 + s^2) for the estimate (DDPM's large variance), else 0.
@@ -109,6 +115,11 @@ class Recipe(nn.Module):
         super().__init__()
         if not 0 < scale < float("inf"):
             raise UsageError(f"scale {scale} is not a positive number: use for example 4")
+        if isinstance(conditioning, Droppable) and bridge.needs_x:
+            raise UsageError(
+                f"{name}: drop {conditioning.drop} leaves x out, but every state of {type(bridge).__name__} holds it: "
+                "use drop = 0"
+            )
         self.name, self.preset, self.config = name, preset, dict(config)
         self.scale, self.channels, self.steps_default = scale, channels, steps_default
         self.network, self.bridge, self.domain = network, bridge, domain
@@ -119,7 +130,8 @@ class Recipe(nn.Module):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The one stage, `denoiser`."""
-        learned = [part for part in (self.domain, self.conditioning) if isinstance(part, nn.Module)]
+        parts = [part for part in (self.domain, self.conditioning) if isinstance(part, nn.Module)]
+        learned = [part for part in parts if any(True for _ in part.parameters())]
         group = nn.ModuleList([self.network, *learned]) if learned else self.network
         groups, losses = {"denoiser": group}, {"denoiser": self.loss}
         return (Stage("denoiser", groups, losses, preview=self._preview),)
@@ -128,7 +140,8 @@ class Recipe(nn.Module):
         """The training loss, a scalar, for y b c H W and x b c h w in [-1, 1].
 
         `noise`: a source whose fields differ between batch items and steps, `SequentialNoise(seed, step=...)`. Its
-        streams are `time` and `noise`. `norm` overrides the objective's. UsageError for pictures of other shapes.
+        streams are `time` and `noise`, and `drop` where the condition is dropped. `norm` overrides the objective's.
+        UsageError for pictures of other shapes.
         """
         size = (int(y.shape[-2]), int(y.shape[-1]))
         self._check(x, size)
@@ -140,6 +153,8 @@ class Recipe(nn.Module):
         eps = noise.normal("noise", 0, clean.shape, dtype=clean.dtype, device=clean.device)
         z = self.bridge.q_sample(clean, x_state, t, eps)
         condition = self._condition(x, context, size=(int(clean.shape[-2]), int(clean.shape[-1])))
+        if isinstance(self.conditioning, Droppable):
+            condition = self.conditioning.dropped(condition, noise=noise)
         seen = z if (scale := self._input_scale(self.bridge, t)) is None else z * scale.to(z)[:, None, None, None]
         out = self.network(self.conditioning.join(seen, condition), self.level(self.bridge, t).to(z))
         objective = self.objective if norm is None else replace(self.objective, norm=norm)
@@ -152,6 +167,7 @@ class Recipe(nn.Module):
         *,
         steps: int | None = None,
         noise: NoiseSource,
+        guidance: float = 1.0,
         size: tuple[int, int] | None = None,
         start: Tensor | None = None,
         origin: tuple[int, int] = (0, 0),
@@ -165,6 +181,8 @@ class Recipe(nn.Module):
             steps: intervals of the grid of times, for a plain one-step sampler also the number of network
                 evaluations; `steps_default` unless given.
             noise: `Noise(seed)` gives every picture the same fields; `Noise(seed, pictures=...)` names them.
+            guidance: the survey's lambda, how strongly the picture must obey x: 0 not at all, 1 as it was trained, more
+                than 1 more than that. Other values than 0 and 1 ask the network twice an estimate.
             size: H and W; `scale` times x, rounded, unless given.
             start: the state at t = 1 instead of the bridge's own start, shaped like the state.
             origin: row and column of the state on the noise's lattice, for pieces of a larger picture.
@@ -172,8 +190,8 @@ class Recipe(nn.Module):
             callback: gets one `samplers.Move` after each step.
 
         Raises:
-            UsageError: steps below 1 or more than the schedule has, a size without pixels, or x of other channels than
-                the network's.
+            UsageError: steps below 1 or more than the schedule has, a size without pixels, x of other channels than
+                the network's, or guidance that the method does not have (`check_guidance`).
         """
         steps = self.steps_default if steps is None else steps
         if isinstance(steps, bool) or int(steps) != steps or steps < 1:
@@ -181,6 +199,7 @@ class Recipe(nn.Module):
         if size is None:
             size = (max(1, round(x.shape[-2] * self.scale)), max(1, round(x.shape[-1] * self.scale)))
         self._check(x, size)
+        self.check_guidance(guidance)
         try:
             bridge, grid = self.walk(int(steps))
         except ValueError as error:
@@ -193,7 +212,7 @@ class Recipe(nn.Module):
                 after = None if self.after is None else self.after(bridge, x_state, int(steps))
                 own = {"step": self.step, "after": after}
             z = (self.loop or sample)(
-                self.denoiser(x, context=context, bridge=bridge),
+                self.denoiser(x, context=context, bridge=bridge, guidance=guidance),
                 bridge=bridge,
                 noise=noise,
                 grid=grid,
@@ -208,22 +227,43 @@ class Recipe(nn.Module):
             )
             return self.domain.decode(z, context, size=size).to(x.dtype)
 
-    def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge) -> Denoiser:
-        """The function (z, t) -> Estimate that the samplers call, for the pictures x and their domain context."""
+    def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge, guidance: float = 1.0) -> Denoiser:
+        """The function (z, t) -> Estimate that the samplers call, for the pictures x and their domain context.
+
+        An estimate that is clipped is clipped after it was guided.
+        """
         shape = self.domain.shape(context)
         condition = self._condition(x, context, size=shape[-2:])
+        null = self.conditioning.null(condition) if isinstance(self.conditioning, Droppable) else condition
         x_state = self.domain.lift(x, context) if bridge.needs_x else None
 
-        def denoise(z: Tensor, t: float) -> Estimate:
+        def predict(z: Tensor, t: float, condition: Tensor) -> Estimate:
             level = torch.full((len(z),), float(self.level(bridge, t)), dtype=x.dtype, device=x.device)
             scale = self._input_scale(bridge, t)
             seen = (z if scale is None else scale * z).to(x.dtype)
             out = self.network(self.conditioning.join(seen, condition), level)
             y = prediction.convert(out, z, x_state, bridge=bridge, t=t, kind=self.objective.kind)
-            c2 = prediction.large_variance(bridge, t) if self.large_variance else 0.0
-            return Estimate(y.clamp(-1, 1) if self.clip else y, c2=c2)
+            return Estimate(y, c2=prediction.large_variance(bridge, t) if self.large_variance else 0.0)
 
-        return denoise
+        return self._clipped(classifier_free(Conditional(predict, condition, null), strength=guidance))
+
+    def check_guidance(self, strength: float) -> None:
+        """UsageError for a strength of guidance that this method does not have; 1, plainly trained, each has."""
+        if isinstance(strength, bool) or not math.isfinite(strength):
+            raise UsageError(f"guidance {strength} is not a finite number: 1 is as trained, 2 obeys x more strongly")
+        if strength != 1.0 and not isinstance(self.conditioning, Droppable):
+            if "drop" in self.config:
+                way = "train it with drop = 0.1 under [config] in the run file"
+            else:
+                way = "only methods with a setting `drop` can be trained for it, as ddpm-sr"
+            raise UsageError(
+                f"guidance {strength:g} needs a network that also knows states without x, which this {self.name} was "
+                f"not trained for: leave guidance at 1, or {way}"
+            )
+
+    def cost(self, guidance: float) -> int:
+        """How often an estimate at this strength of guidance asks a network."""
+        return 1 if guidance in (0.0, 1.0) else 2
 
     def describe(self) -> weights.Card:
         """The card of this method as far as it knows itself; training fills in the rest by `model_copy`."""
@@ -252,6 +292,16 @@ class Recipe(nn.Module):
 
     def _condition(self, x: Tensor, context: Any, *, size: tuple[int, int]) -> Tensor:
         return self.conditioning.prepare(self.domain.lift(x, context) if self.conditioning.lifted else x, size=size)
+
+    def _clipped(self, denoise: Denoiser) -> Denoiser:
+        if not self.clip:
+            return denoise
+
+        def clipped(z: Tensor, t: float) -> Estimate:
+            estimate = denoise(z, t)
+            return replace(estimate, y=estimate.y.clamp(-1, 1))
+
+        return clipped
 
     def _input_scale(self, bridge: Bridge, t: Time) -> Any:
         if self.input_scale is not None:

@@ -55,8 +55,9 @@ class Shared(Recipe):
         out = self.network(noisy / size, x, level.to(clean))
         return self.objective.compare(out.to(wanted.dtype), wanted, norm=norm)
 
-    def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge) -> Denoiser:
-        """The function (z, t) -> Estimate that the samplers call, for any scalar bridge."""
+    def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge, guidance: float = 1.0) -> Denoiser:
+        """The function (z, t) -> Estimate that the samplers call, for any scalar bridge; UsageError for guidance."""
+        self.check_guidance(guidance)
         up = self.domain.lift(x, context)
 
         def denoise(z: Tensor, t: float) -> Estimate:

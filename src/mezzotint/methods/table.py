@@ -266,6 +266,7 @@ _ROWS: tuple[MethodCard, ...] = (
             bridge="vp",
             domain="pixel",
             conditioning="low-resolution",
+            guidance="classifier-free",
             network="unet",
             sampler="ancestral",
         ),

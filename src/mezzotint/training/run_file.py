@@ -55,6 +55,7 @@ class Run(_Strict):
 
     method: str
     preset: str = "small"
+    config: dict[str, Any] = Field(default={}, description="settings of the preset that are changed, key by key")
     stage: str | None = Field(default=None, description="name of the stage; the method's last one without it")
     scale: int = Field(default=4, ge=1, le=16)
     initial: Path | None = Field(default=None, description="weights to start from (a folder or file of this method)")

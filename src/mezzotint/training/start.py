@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,16 +72,34 @@ def picture_files(run: Run) -> list[Path]:
 
 
 def build_method(run: Run) -> nn.Module:
-    """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone."""
+    """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
+
+    Raises UsageError for settings that the method does not have, or that `initial` has otherwise.
+    """
     if run.initial is not None:
         method, card = methods.load_with_card(str(run.initial))
         if card.method != run.method:
             raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
+        _check_settings(run, card.config)
         return method
     digest = hashlib.sha256(f"weights {run.seed}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        return methods.build(run.method, scale=run.scale, preset=run.preset)
+        return methods.build(run.method, scale=run.scale, preset=run.preset, config=run.config)
+
+
+def _check_settings(run: Run, trained: Mapping[str, Any]) -> None:
+    for key, value in run.config.items():
+        found = trained.get(key)
+        pairs = [(value, found)]
+        if isinstance(value, Mapping) and isinstance(found, Mapping):
+            pairs = [(value[name], found.get(name)) for name in value]
+        # Through JSON, as the card went: tuples are lists there.
+        if any(json.dumps(one) != json.dumps(other) for one, other in pairs):
+            raise UsageError(
+                f"config.{key} is {json.dumps(value)}, {run.initial} was made with {json.dumps(found)}: leave it out, "
+                "or train without `initial`"
+            )
 
 
 def start(
