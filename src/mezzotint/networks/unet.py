@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint.errors import UsageError
+from mezzotint.networks.extension import extend
 
 
 class UNet(nn.Module):
@@ -115,7 +116,7 @@ class UNet(nn.Module):
         """
         height, width = z.shape[-2:]
         embedding = self.embedding(level.to(z.dtype))
-        h = self.first(F.pixel_unshuffle(_extend(z, self.stride), self.patch))
+        h = self.first(F.pixel_unshuffle(extend(z, self.stride), self.patch))
         skips = [h]
         for layer in self.down:
             h = layer(h, embedding) if isinstance(layer, ResidualBlock) else layer(h)
@@ -204,15 +205,3 @@ def initialise_orthogonal(network: nn.Module, *, generator: torch.Generator | No
             nn.init.orthogonal_(module.weight, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def _extend(z: Tensor, multiple: int) -> Tensor:
-    for dim in (-2, -1):
-        size = z.shape[dim]
-        extra = -size % multiple
-        if extra:
-            period = max(1, 2 * (size - 1))
-            # index_select, because torch's own reflection refuses more new pixels than there are old ones.
-            places = torch.arange(size + extra, device=z.device) % period
-            z = z.index_select(dim, torch.minimum(places, period - places) if size > 1 else places)
-    return z

@@ -1,0 +1,42 @@
+"""Times as the networks of the papers see them: sines and cosines of falling rates, then two layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mezzotint.errors import UsageError
+
+
+def sines(t: Tensor, *, width: int, closed: bool) -> Tensor:
+    """Sines, then cosines, of t 10000^(-k / n) for k < width / 2: t b to b width, in t's type.
+
+    `closed`: n = width / 2 - 1, so that the slowest rate is 1 / 10000 itself (Ho et al. 2020's code, and those built
+    on it); otherwise n = width / 2.
+    """
+    half = width // 2
+    # Computed, not stored: a buffer would stay on the meta device when the weights are loaded into it.
+    places = torch.arange(half, device=t.device, dtype=t.dtype)
+    angles = t[:, None] * 10000.0 ** (-places / (half - 1 if closed else half))
+    return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
+class TimeEmbedding(nn.Module):
+    """Embed times b, numbers of nodes, as b `out`: `sines`, a layer of 4 `width`, an activation, a layer of `out`.
+
+    `cosines_first` puts the cosines before the sines (Dhariwal and Nichol 2021's code). UsageError for a width that is
+    odd or below 4.
+    """
+
+    def __init__(
+        self, width: int, *, out: int, activation: nn.Module, closed: bool, cosines_first: bool = False
+    ) -> None:
+        super().__init__()
+        if width % 2 or width < 4:
+            raise UsageError(f"{width} channels cannot embed a time: use an even number of 4 or more")
+        self.width, self.closed, self.cosines_first = width, closed, cosines_first
+        self.layers = nn.Sequential(nn.Linear(width, 4 * width), activation, nn.Linear(4 * width, out))
+
+    def forward(self, t: Tensor) -> Tensor:
+        waves = sines(t, width=self.width, closed=self.closed)
+        return self.layers(waves.roll(self.width // 2, 1) if self.cosines_first else waves)
