@@ -18,7 +18,7 @@ from mezzotint.methods.recipe import Recipe
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.operators.resize import imresize
 
-NAMES = ("ddpm-sr",)
+NAMES = ("ddpm-sr", "sr3", "ncsn-sr", "sde-sr", "srdiff")
 TINY = {"network": {"channels": 8, "multipliers": (1, 2), "groups": 4}}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from mezzotint import schedules
 from mezzotint.bridges import VE
+from mezzotint.conditioning.droppable import droppable
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
 from mezzotint.methods.presets import SMALL_UNET, settle
@@ -28,6 +29,7 @@ from mezzotint.samplers import annealed_langevin
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "low": 0.01, "high": 1.0, "repeats": 5, "rate": 6.2e-6, "norm": "l2",
+        "drop": 0.0,
         "network": SMALL_UNET,
     },
 }  # fmt: skip
@@ -36,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
     """Return the method untrained; `config` changes settings of the preset, UsageError for those it does not have."""
     settings = settle(PRESETS, method="ncsn-sr", preset=preset, changes=config)
-    conditioning, channels = LowResolution(), settings["channels"]
+    conditioning, channels = droppable(LowResolution(), drop=settings["drop"]), settings["channels"]
     low, high = settings["low"], settings["high"]
 
     def walk(steps: int) -> tuple[VE, tuple[float, ...]]:

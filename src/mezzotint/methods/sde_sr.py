@@ -15,6 +15,7 @@ from typing import Any
 
 from mezzotint import samplers, schedules
 from mezzotint.bridges import VE, VP, SubVP
+from mezzotint.conditioning.droppable import droppable
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
 from mezzotint.methods.presets import SMALL_UNET, pick, settle
@@ -27,6 +28,7 @@ _BRIDGES = {"vp": VP(_LINEAR), "sub-vp": SubVP(_LINEAR), "ve": VE(schedules.Geom
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "channels": 3, "sde": "vp", "sampler": "reverse-diffusion", "corrections": 1, "ratio": 0.16, "norm": "l2",
+        "drop": 0.0,
         "network": SMALL_UNET,
     },
 }  # fmt: skip
@@ -35,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
     """Return the method untrained; `config` changes settings of the preset, UsageError for those it does not have."""
     settings = settle(PRESETS, method="sde-sr", preset=preset, changes=config)
-    conditioning, channels = LowResolution(), settings["channels"]
+    conditioning, channels = droppable(LowResolution(), drop=settings["drop"]), settings["channels"]
     bridge = pick("sde", settings["sde"], _BRIDGES)
 
     def correct(bridge, x_state, steps):

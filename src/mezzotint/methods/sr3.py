@@ -15,6 +15,7 @@ from typing import Any
 
 from mezzotint import schedules
 from mezzotint.bridges import VP
+from mezzotint.conditioning.droppable import droppable
 from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
 from mezzotint.methods.presets import SMALL_UNET, pick, settle
@@ -23,7 +24,7 @@ from mezzotint.networks.unet import UNet, initialise_orthogonal
 from mezzotint.objectives import Objective, Times
 
 _LEVELS: dict[str, Times] = {"paper": "uniform-power", "released": "uniform"}
-_OPTIONS = {"channels": 3, "levels": "paper", "variance": "released", "norm": "l1", "initial": "orthogonal"}
+_OPTIONS = {"channels": 3, "levels": "paper", "variance": "released", "norm": "l1", "drop": 0.0, "initial": "orthogonal"}
 _FACES = {"channels": 64, "multipliers": (1, 2, 4, 8, 8), "blocks": 2, "groups": 32, "dropout": 0.2}
 _LARGE = {"channels": 64, "multipliers": (1, 2, 4, 8, 16), "blocks": 1, "groups": 16, "dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
@@ -36,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
     """Return SR3 untrained; `config` changes settings of the preset, UsageError for those it does not have."""
     settings = settle(PRESETS, method="sr3", preset=preset, changes=config)
-    conditioning, channels = LowResolution(), settings["channels"]
+    conditioning, channels = droppable(LowResolution(), drop=settings["drop"]), settings["channels"]
     network = UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"])
     if pick("initial", settings["initial"], {"default": False, "orthogonal": True}):
         initialise_orthogonal(network)

@@ -13,6 +13,7 @@ from typing import Any
 
 from mezzotint import samplers, schedules
 from mezzotint.bridges import VP
+from mezzotint.conditioning.droppable import droppable
 from mezzotint.conditioning.features import DenseFeatures
 from mezzotint.domains.residual import Residual
 from mezzotint.methods.presets import SMALL_UNET, settle
@@ -22,7 +23,7 @@ from mezzotint.objectives import Objective
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
-        "channels": 3, "gain": 2.0, "sampler": "ancestral", "norm": "l1",
+        "channels": 3, "gain": 2.0, "sampler": "ancestral", "norm": "l1", "drop": 0.0,
         "encoder": {"blocks": 2, "features": 16, "growth": 8, "width": 8},
         "network": SMALL_UNET,
     },
@@ -33,7 +34,8 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
     """Return SRDiff untrained; `config` changes settings of the preset, UsageError for those it does not have."""
     settings = settle(PRESETS, method="srdiff", preset=preset, changes=config)
     channels, bridge = settings["channels"], VP(schedules.cosine(100))
-    conditioning = DenseFeatures(scale=scale, channels=channels, **settings["encoder"])
+    encoder = DenseFeatures(scale=scale, channels=channels, **settings["encoder"])
+    conditioning = droppable(encoder, drop=settings["drop"])
     return Recipe(
         name="srdiff",
         scale=scale,
