@@ -75,7 +75,7 @@ def test_every_linear_operator_has_a_row() -> None:
     for module in pkgutil.iter_modules(operators.__path__, f"{operators.__name__}."):
         for _, part in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             is_linear = all(hasattr(part, name) for name in ("A", "At", "pinv", "project_null"))
-            if is_linear and part.__module__ == module.name and not getattr(part, "_is_protocol", False):
+            if is_linear and part.__module__ == module.name and not inspect.isabstract(part):
                 found.add(part)
     assert found and found == measured, "a linear operator has no row in mezzotint.testing.oracles.OPERATORS"
 

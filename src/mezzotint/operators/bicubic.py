@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UsageError
+from mezzotint.operators.linear import SVD, LinearOperator, widen
 from mezzotint.operators.resize import fold, resize_matrix
+from mezzotint.operators.separable import Separable, resize
 
 MARGIN = 32
 """Small pixels around a tile that its pseudo-inverse reads."""
@@ -112,13 +114,11 @@ def _filter_both(
 
 
 @dataclass(frozen=True, kw_only=True)
-class BicubicDown:
+class BicubicDown(LinearOperator):
     """Reduce pictures by a whole factor with MATLAB's antialiased bicubic, as the linear map x = A y.
 
-    `height` and `width` are those of the large picture, multiples of `scale`. Tensors are b c H W (large) and
-    b c h w (small), of any range; float32 and float64 are computed as they are, shorter floats in float32 and
-    returned in their own type. Everything is differentiable. Raises UsageError for a size that is not a
-    multiple of the scale and for tensors of another size or of integers.
+    `height` and `width` are those of the large picture, multiples of `scale`; `separable.resize` takes every size and
+    scale. Raises UsageError for a size that is not a multiple of the scale.
     """
 
     scale: int
@@ -147,33 +147,29 @@ class BicubicDown:
         """The largest singular value, 1 / scale: that of constant pictures."""
         return 1 / self.scale
 
-    def A(self, y: Tensor) -> Tensor:
-        """Return the small pictures A y, b c h w, of large ones, b c H W."""
-        self._check(y, self.shape_in, "large")
+    @property
+    def has_svd(self) -> bool:
+        return True
+
+    def svd(self) -> SVD:
+        """The singular value decomposition, from the matrices of the two axes."""
+        return self._matrices().svd()
+
+    def _matrices(self) -> Separable:
+        return resize(height=self.height, width=self.width, scale=self.scale)
+
+    def _forward(self, y: Tensor) -> Tensor:
         return self._reduce(y, (0, 0), (0, self.shape_out[0]), (0, self.shape_out[1]))
 
-    def At(self, x: Tensor) -> Tensor:
-        """Return the adjoint A^T x, b c H W, of small pictures b c h w."""
-        self._check(x, self.shape_out, "small")
+    def _adjoint(self, x: Tensor) -> Tensor:
         rows, columns = (0, self.shape_out[0]), (0, self.shape_out[1])
-        out = _filter_both(
-            _widen(x), "up", scale=self.scale, origin=(0, 0), shape=self.shape_out, rows=rows, columns=columns
-        )
-        return out.to(x.dtype)
+        return _filter_both(x, "up", scale=self.scale, origin=(0, 0), shape=self.shape_out, rows=rows, columns=columns)
 
-    def pinv(self, x: Tensor) -> Tensor:
-        """Return A^+ x = A^T (A A^T)^-1 x, b c H W: of all large pictures that reduce to x, the smallest."""
-        self._check(x, self.shape_out, "small")
+    def _pinv(self, x: Tensor) -> Tensor:
         return self._invert(x, (0, 0), (0, self.shape_out[0]), (0, self.shape_out[1]))
 
-    def project_null(self, y: Tensor) -> Tensor:
-        """Return y - A^+ A y, b c H W: the part of y that the reduction does not see."""
-        return y - self.pinv(self.A(y))
-
-    def consistent(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return y + A^+ (x - A y), b c H W: of all large pictures that reduce to x, the nearest to y."""
-        # Added in place: a third large picture would be the peak of memory.
-        return self.pinv(x - self.A(y)).add_(y)
+    def _solve(self, x: Tensor, rho: float) -> Tensor:
+        return self._matrices().solve(x, rho=rho)
 
     def A_tile(self, y: Tensor, *, origin: Span, rows: Span, columns: Span) -> Tensor:
         """Return the small pixels `rows` x `columns` of A y from a crop of y.
@@ -197,7 +193,7 @@ class BicubicDown:
 
     def _reduce(self, y: Tensor, origin: Span, rows: Span, columns: Span) -> Tensor:
         out = _filter_both(
-            _widen(y),
+            widen(y),
             "down",
             scale=self.scale,
             origin=origin,
@@ -208,7 +204,7 @@ class BicubicDown:
         return out.to(y.dtype)
 
     def _invert(self, x: Tensor, origin: Span, rows: Span, columns: Span) -> Tensor:
-        v = _widen(x)
+        v = widen(x)
         height, width = self.shape_out
         reach = REDUCTION_MARGIN
         wide = (max(0, rows[0] - reach), min(height, rows[1] + reach))
@@ -220,15 +216,6 @@ class BicubicDown:
             v, "up", scale=self.scale, origin=origin, shape=self.shape_out, rows=rows, columns=columns
         )
         return out.to(x.dtype)
-
-    def _check(self, v: Tensor, shape: tuple[int, int], which: str) -> None:
-        if not v.is_floating_point():
-            raise UsageError(f"the bicubic operator takes float pictures, got {v.dtype}: convert them first")
-        if tuple(v.shape[-2:]) != shape:
-            raise UsageError(
-                f"a {which} picture of {v.shape[-2]}x{v.shape[-1]} pixels does not fit this operator, "
-                f"which takes {shape[0]}x{shape[1]}"
-            )
 
     def _check_tile(self, v: Tensor, unit: int, margin: int, origin: Span, rows: Span, columns: Span) -> None:
         if not v.is_floating_point():
@@ -244,7 +231,3 @@ class BicubicDown:
                     f"a crop from {first} to {first + held} is too small for a tile from {start} to {stop}: "
                     f"it must reach {margin} small pixels beyond it, or to the border"
                 )
-
-
-def _widen(v: Tensor) -> Tensor:
-    return v if v.dtype in (torch.float32, torch.float64) else v.to(torch.float32)

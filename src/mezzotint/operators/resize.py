@@ -17,7 +17,10 @@ from torch import Tensor
 from mezzotint.errors import UsageError
 
 Kernel = Literal["cubic", "lanczos3", "linear", "box", "nearest"]
-Border = Literal["symmetric", "replicate"]
+Border = Literal["symmetric", "replicate", "reflect", "circular"]
+"""Beyond the edge: mirrored with the edge repeated, the edge itself, mirrored without the edge, the other side."""
+
+BORDERS: tuple[Border, ...] = ("symmetric", "replicate", "reflect", "circular")
 
 _SUPPORT: dict[str, float] = {"cubic": 4.0, "lanczos3": 6.0, "linear": 2.0, "box": 1.0}
 
@@ -36,9 +39,16 @@ def _evaluate(kernel: str, u: Tensor) -> Tensor:
 
 
 def fold(indices: Tensor, n: int, *, border: Border = "symmetric") -> Tensor:
-    """Map integer positions outside 0..n-1 back inside: mirrored with the edge repeated, or clamped."""
+    """Map integer positions outside 0..n-1 back inside, as `border` says; ValueError for an unknown one."""
     if border == "replicate":
         return indices.clamp(0, n - 1)
+    if border == "circular":
+        return indices.remainder(n)
+    if border == "reflect":
+        inside = indices.remainder(max(1, 2 * n - 2))
+        return torch.where(inside < n, inside, 2 * n - 2 - inside)
+    if border != "symmetric":
+        raise UsageError(f"border {border!r} is unknown: use one of {', '.join(BORDERS)}")
     inside = indices.remainder(2 * n)
     return torch.where(inside < n, inside, 2 * n - 1 - inside)
 
