@@ -213,7 +213,7 @@ def test_differences_are_said_in_words() -> None:
 def test_every_field_of_a_request_is_compared() -> None:
     changes = dict(
         version="9", method="x", weights="x", picture="f" * 16, input_size=(9, 9), channels=1, output_size=(9, 9),
-        chain=("x",), seed=9, steps=9, realism=0.9, consistent=True, colour="x",
+        chain=("x",), seed=9, steps=9, realism=0.9, consistent=True, guidance=2.0, colour="x",
         coding="x",
     )  # fmt: skip
     assert set(changes) == set(Request.model_fields)

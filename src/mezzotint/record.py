@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from mezzotint import __version__
 from mezzotint.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 """The format that is written; older ones are read as well."""
 
 Side = Annotated[int, Field(ge=1)]
@@ -37,7 +37,8 @@ class Request(_Strict):
 
     Sizes are (height, width) in pixels; `weights` is the digest of the tensors, a SHA-256, "" for a method without;
     `chain` lists the passes ("mezzotint-x4", "bicubic to 300x400"); `picture` is the number of the input picture, 16
-    hexadecimal digits; `coding` is what its samples stand for ("uint8 rgb", "float32 grey alpha linear").
+    hexadecimal digits; `guidance` is the survey's lambda, 1 without; `coding` is what its samples stand for ("uint8
+    rgb", "float32 grey alpha linear").
     """
 
     version: str
@@ -52,6 +53,7 @@ class Request(_Strict):
     steps: int | None = Field(default=None, ge=1)
     realism: float | None = Field(default=None, ge=0, le=1)
     consistent: bool = False
+    guidance: float = 1.0
     colour: str = "none"
     coding: str = ""
 
@@ -303,8 +305,13 @@ def _from_1(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def _from_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Format 3 adds guidance to the request, 1 by default."""
+    return content
+
+
 # How a record of format k + 1 becomes one of format k + 2.
-_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1,)
+_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1, _from_2)
 
 
 def _version(content: dict[str, Any]) -> str:

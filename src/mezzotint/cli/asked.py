@@ -31,6 +31,7 @@ class Settings:
     steps: int | None
     samples: int
     realism: float | None
+    guidance: float
     consistent: bool | None
     tile: int | str | None
     range: tuple[float, float] | None
@@ -51,6 +52,7 @@ class Settings:
             steps=self.steps,
             samples=self.samples,
             realism=self.realism,
+            guidance=self.guidance,
             consistent=self.consistent,
             tile=self.tile,
         )
@@ -139,6 +141,9 @@ def asked(
         str | None,
         typer.Option(metavar="0..1", help="0 is the safest picture, smooth; 1 has all the invented detail."),
     ] = None,
+    guidance: Annotated[
+        str, typer.Option(metavar="LAMBDA", help="How strongly a method trained for it obeys the input; 1 as trained.")
+    ] = "1",
     consistent: Annotated[
         bool | None,
         typer.Option(
@@ -200,6 +205,7 @@ def asked(
         steps=None if steps is None else options.integer(steps, option="--steps", low=1, high=options.LARGEST_STEPS),
         samples=count,
         realism=None if realism is None else options.real(realism, option="--realism", low=0, high=1),
+        guidance=options.real(guidance, option="--guidance", low=0, high=options.LARGEST_GUIDANCE),
         consistent=consistent,
         tile=options.tile(tile),
         range=None if range is None else options.range_of_values(range),

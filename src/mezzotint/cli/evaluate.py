@@ -34,6 +34,9 @@ def evaluate(
     realism: Annotated[
         str | None, typer.Option(metavar="A,B,C", help="Realism; each number is a row of its own.")
     ] = None,
+    guidance: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Strengths of guidance; each number is a row of its own.")
+    ] = None,
     consistent: Annotated[
         bool | None,
         typer.Option(
@@ -67,6 +70,9 @@ def evaluate(
         if steps is None
         else options.integers(steps, option="--steps", low=1, high=options.LARGEST_STEPS),
         realism=(None,) if realism is None else options.reals(realism, option="--realism", low=0, high=1),
+        guidance=(None,)
+        if guidance is None
+        else options.reals(guidance, option="--guidance", low=0, high=options.LARGEST_GUIDANCE),
     )
     count = None if limit is None else options.integer(limit, option="--limit", low=1)
     for path, option in ((None if as_json in (None, "-") else Path(as_json), "--json"), (report, "--report")):
@@ -124,6 +130,7 @@ class Grid:
 
     steps: tuple[int | None, ...]
     realism: tuple[float | None, ...]
+    guidance: tuple[float | None, ...]
 
 
 def _seeds(seed: str, samples: str) -> tuple[int, ...]:
@@ -144,8 +151,11 @@ def _candidates(name: str, values: Grid, *, scale: float, consistent: bool | Non
         yield _baseline(name, upscaler.engine, scale=scale)
         return
     realisms = values.realism if upscaler.realism is not None else (None,)
-    for steps, realism in itertools.product(values.steps, realisms):
-        yield _diffusion(name, upscaler, steps=steps, realism=realism, consistent=consistent, scale=scale)
+    strengths = values.guidance if upscaler.engine.guidable else (None,)
+    for steps, realism, guidance in itertools.product(values.steps, realisms, strengths):
+        yield _diffusion(
+            name, upscaler, steps=steps, realism=realism, guidance=guidance, consistent=consistent, scale=scale
+        )
 
 
 def _baseline(name: str, engine: Interpolation, *, scale: float) -> Candidate:
@@ -175,20 +185,25 @@ def _diffusion(
     *,
     steps: int | None,
     realism: float | None,
+    guidance: float | None,
     consistent: bool | None,
     scale: float,
 ) -> Candidate:
     from mezzotint.quality import Candidate, Output
 
     def upscale(x: np.ndarray, seed: int) -> Output:
-        result = upscaler(x, scale=scale, seed=seed, steps=steps, realism=realism, consistent=consistent, floats=True)
+        result = upscaler(
+            x, scale=scale, seed=seed, steps=steps, realism=realism, guidance=1.0 if guidance is None else guidance,
+            consistent=consistent, floats=True,
+        )  # fmt: skip
         return Output(result.floats[0], {"nfe": result.record.evaluations})
 
-    given = {"steps": steps, "realism": realism}
+    given = {"steps": steps, "realism": realism, "guidance": guidance}
     label = " ".join([name, *(f"{key} {value:g}" for key, value in given.items() if value is not None)])
     settings = {
         "steps": upscaler.steps if steps is None else steps,
         "realism": upscaler.realism if realism is None else realism,
+        "guidance": (1.0 if guidance is None else guidance) if upscaler.engine.guidable else None,
         "consistent": upscaler.consistent if consistent is None else consistent,
         "weights": upscaler.weights,
     }
@@ -198,7 +213,7 @@ def _diffusion(
 
 def _check_used(values: Grid, candidates: Sequence[Candidate]) -> None:
     """Refuse a list of settings that none of the methods takes."""
-    for option, given in (("realism", values.realism), ("steps", values.steps)):
+    for option, given in (("realism", values.realism), ("steps", values.steps), ("guidance", values.guidance)):
         if given != (None,) and all(candidate.settings.get(option) is None for candidate in candidates):
             raise UsageError(f"none of the methods takes --{option}: leave it out")
 

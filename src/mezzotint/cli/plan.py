@@ -64,6 +64,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "reason": upscaler.reason,
         "steps": found.steps,
         "realism": request.realism,
+        "guidance": request.guidance,
         "consistent": request.consistent,
         "samples": found.samples,
         "seed": request.seed,
@@ -84,6 +85,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     (h, w), (height, width) = facts["input_size"], facts["output_size"]
     words = [facts["method"]]
     words += [f"{name} {facts[name]:g}" for name in ("steps", "realism") if facts[name] is not None]
+    words += [f"guidance {facts['guidance']:g}"] * (facts["guidance"] != 1)
     words += ["consistent"] * facts["consistent"] + [f"seed {facts['seed']}"]
     outputs_ = facts["outputs"]
     lines = [

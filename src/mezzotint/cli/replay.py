@@ -334,6 +334,7 @@ def _arguments(record: Record) -> dict[str, Any]:
         "seed": request.seed,
         "steps": request.steps,
         "realism": request.realism,
+        "guidance": request.guidance,
         "consistent": request.consistent,
         "colour": request.colour,
         # A record does not tell the whole picture that was asked for from the one that needed no tiles.
@@ -458,6 +459,7 @@ def _lines(findings: dict[str, Any]) -> list[str]:
     request = findings["request"]
     words = [findings["method"], f"seed {request['seed']}"]
     words += [f"{name} {request[name]:g}" for name in ("steps", "realism") if request[name] is not None]
+    words += [f"guidance {request['guidance']:g}"] * (request["guidance"] != 1)
     words += ["consistent"] * request["consistent"]
     lines = [
         ("result", f"{findings['result']}, by mezzotint {findings['version']['recorded']}"),

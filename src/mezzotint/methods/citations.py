@@ -520,6 +520,8 @@ _CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 # What is left of a refining method where nothing is refined, at realism 0.
 _MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {"mezzotint-x4": (("predictor span", "wan2023span"),)}
+# The strength at which a kind of guidance does nothing.
+_UNGUIDED = {"classifier-free": 1.0, "classifier": 0.0}
 _NOISE = (("noise Philox", "salmon2011parallel"), ("noise Box-Muller", "box1958note"))
 _CONSISTENT = (("consistency range-space", "wang2023ddnm"), ("consistency MATLAB bicubic", "keys1981cubic"))
 
@@ -529,7 +531,7 @@ def of_method(name: str) -> tuple[Citation, ...]:
 
     Raises UsageError for an unknown name.
     """
-    return _collected(_parts(find(name), realism=None), version=__version__)
+    return _collected(_parts(find(name), realism=None, guidance=None), version=__version__)
 
 
 def of_records(records: Sequence[Record]) -> tuple[Citation, ...]:
@@ -540,7 +542,8 @@ def of_records(records: Sequence[Record]) -> tuple[Citation, ...]:
     used: list[tuple[str, str]] = []
     for record in records:
         request = record.request
-        used += _parts(_known(record.recipe or request.method), realism=request.realism)
+        card = _known(record.recipe or request.method)
+        used += _parts(card, realism=request.realism, guidance=request.guidance)
         used += _CONSISTENT if request.consistent else ()
         used += [("size MATLAB bicubic", "keys1981cubic")] * any(
             step.startswith("bicubic to ") for step in request.chain
@@ -565,7 +568,9 @@ def of_evaluation(evaluation: Mapping[str, Any]) -> tuple[Citation, ...]:
         if not isinstance(settings, Mapping) or not isinstance(mean, Mapping):
             raise InputError(f"this is no evaluation of mezzotint: the figures of {label} are no tables")
         # A label is the name and the settings that were gone through: "mezzotint-x4 realism 0.5".
-        used += _parts(_known(str(label).partition(" ")[0]), realism=settings.get("realism"))
+        card = _known(str(label).partition(" ")[0])
+        guidance = settings.get("guidance")
+        used += _parts(card, realism=settings.get("realism"), guidance=1.0 if guidance is None else guidance)
         used += _CONSISTENT if settings.get("consistent") is True else ()
         used += [(f"measure {name}", key) for name in mean for key in MEASURES.get(name, ())]
     return _collected(used, version=__version__)
@@ -601,18 +606,27 @@ def _known(name: str) -> MethodCard:
         ) from None
 
 
-def _parts(card: MethodCard, *, realism: float | None) -> list[tuple[str, str]]:
-    """Return (part, key of its paper) for all that a method uses at a realism, None for the whole of it."""
+def _parts(card: MethodCard, *, realism: float | None, guidance: float | None) -> list[tuple[str, str]]:
+    """Return (part, key of its paper) for all that a method uses at a realism and a strength of guidance, None for the
+    whole of it."""
     if realism == 0 and card.name in _MEAN_ONLY:
         return list(_MEAN_ONLY[card.name])
     used = [(f"method {card.name}", key) for key in METHODS[card.name]]
     for field in fields(card.axes):
-        value = getattr(card.axes, field.name)
+        value = _guide(card, guidance) if field.name == "guidance" else getattr(card.axes, field.name)
         if value != "none":
             used += [(f"{field.name} {value}", key) for key in AXES[field.name, value]]
     used += _CHOICES.get(card.name, ())
     used += () if card.deterministic else _NOISE
     return [(part, key) for part, key in used if key != OURS]
+
+
+def _guide(card: MethodCard, guidance: float | None) -> str:
+    """The kind of guidance at a strength; a recipe whose preset has none may have been trained for it."""
+    kind = card.axes.guidance
+    if guidance is None:
+        return kind
+    return "none" if guidance == _UNGUIDED.get(kind, 1.0) else kind if kind != "none" else "classifier-free"
 
 
 def _collected(used: Iterable[tuple[str, str]], *, version: str) -> tuple[Citation, ...]:

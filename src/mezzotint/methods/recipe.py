@@ -247,11 +247,16 @@ class Recipe(nn.Module):
 
         return self._clipped(classifier_free(Conditional(predict, condition, null), strength=guidance))
 
+    @property
+    def guidable(self) -> bool:
+        """Whether the network knows states without x too, so that guidance other than 1 is possible."""
+        return isinstance(self.conditioning, Droppable)
+
     def check_guidance(self, strength: float) -> None:
         """UsageError for a strength of guidance that this method does not have; 1, plainly trained, each has."""
         if isinstance(strength, bool) or not math.isfinite(strength):
             raise UsageError(f"guidance {strength} is not a finite number: 1 is as trained, 2 obeys x more strongly")
-        if strength != 1.0 and not isinstance(self.conditioning, Droppable):
+        if strength != 1.0 and not self.guidable:
             if "drop" in self.config:
                 way = "train it with drop = 0.1 under [config] in the run file"
             else:

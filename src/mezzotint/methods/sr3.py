@@ -24,7 +24,9 @@ from mezzotint.networks.unet import UNet, initialise_orthogonal
 from mezzotint.objectives import Objective, Times
 
 _LEVELS: dict[str, Times] = {"paper": "uniform-power", "released": "uniform"}
-_OPTIONS = {"channels": 3, "levels": "paper", "variance": "released", "norm": "l1", "drop": 0.0, "initial": "orthogonal"}
+_OPTIONS = {
+    "channels": 3, "levels": "paper", "variance": "released", "norm": "l1", "drop": 0.0, "initial": "orthogonal",
+}  # fmt: skip
 _FACES = {"channels": 64, "multipliers": (1, 2, 4, 8, 8), "blocks": 2, "groups": 32, "dropout": 0.2}
 _LARGE = {"channels": 64, "multipliers": (1, 2, 4, 8, 16), "blocks": 1, "groups": 16, "dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {

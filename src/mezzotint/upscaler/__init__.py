@@ -33,6 +33,7 @@ Progress = Callable[[int, int], None]
 DEFAULT = "mezzotint-x4"
 SCALE_LIMIT = 64.0
 SMALLEST_TILE = 16
+GUIDANCE_LIMIT = 100.0
 # Larger pictures than this are refused before any work: with rows that come and go the disk is the limit, a method
 # that needs the whole picture has to hold it.
 PIXEL_LIMIT = 2**38
@@ -127,6 +128,7 @@ class Upscaler:
         steps: int | None = None,
         samples: int = 1,
         realism: float | None = None,
+        guidance: float = 1.0,
         consistent: bool | None = None,
         colour: str = "none",
         tile: int | str | None = "auto",
@@ -139,7 +141,7 @@ class Upscaler:
         pixels, coding, _ = _array(picture, range)
         return self.prepare(
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
-            samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile,
+            samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour, tile=tile,
         ).request  # fmt: skip
 
     def prepare(
@@ -155,6 +157,7 @@ class Upscaler:
         steps: int | None = None,
         samples: int = 1,
         realism: float | None = None,
+        guidance: float = 1.0,
         consistent: bool | None = None,
         colour: str = "none",
         tile: int | str | None = "auto",
@@ -163,7 +166,9 @@ class Upscaler:
 
         Raises UsageError for a wrong option, InputError for samples that cannot be used.
         """
-        settings = self._settings(steps=steps, realism=realism, samples=samples, tile=tile, colour=colour)
+        settings = self._settings(
+            steps=steps, realism=realism, guidance=guidance, samples=samples, tile=tile, colour=colour
+        )
         h, w = int(rows.shape[0]), int(rows.shape[1])
         size = target_size(h, w, scale=scale, width=width, height=height, long_side=long_side)
         first = _seed(seed, samples)
@@ -183,6 +188,7 @@ class Upscaler:
             steps=settings.steps,
             realism=settings.realism,
             consistent=consistent,
+            guidance=settings.guidance,
             colour=colour,
             coding=coding.describe(),
         )
@@ -286,6 +292,7 @@ class Upscaler:
         steps: int | None = None,
         samples: int = 1,
         realism: float | None = None,
+        guidance: float = 1.0,
         consistent: bool | None = None,
         colour: str = "none",
         tile: int | str | None = "auto",
@@ -297,9 +304,11 @@ class Upscaler:
         """Make `picture` larger: numpy h w (c) uint8, uint16 or float, torch (b) c h w in [0, 1], or a path.
 
         c is 1 or 3, or 2 or 4 with alpha last. One of `scale` (default 4; 1 < scale <= 64), `width`, `height`,
-        `long_side` names the size. Sample k uses seed + k. Every picture of a torch batch gets the noise of its own
-        pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names the values that
-        are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot be used.
+        `long_side` names the size. Sample k uses seed + k. `guidance` is the survey's lambda, how strongly a method
+        that was trained for it obeys the picture: 1 as trained, more is more. Every picture of a torch batch gets the
+        noise of its own pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names
+        the values that are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot
+        be used.
         """
         if isinstance(picture, Tensor) and picture.ndim == 4:
             if len(picture) == 0:
@@ -307,8 +316,8 @@ class Upscaler:
             alone = [
                 self(
                     one, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
-                    samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile, range=range,
-                    progress=progress,
+                    samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
+                    tile=tile, range=range, progress=progress,
                 )
                 for one in picture
             ]  # fmt: skip
@@ -317,7 +326,7 @@ class Upscaler:
         pixels, coding, finish = _array(picture, range)
         job = self.prepare(
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
-            samples=samples, realism=realism, consistent=consistent, colour=colour, tile=tile,
+            samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour, tile=tile,
         )  # fmt: skip
         moments = Moments(job, np.empty) if spread and samples > 1 else None
         made: list[Any] = []
@@ -376,7 +385,14 @@ class Upscaler:
         return tuple(adapted)
 
     def _settings(
-        self, *, steps: int | None, realism: float | None, samples: int, tile: int | str | None, colour: str
+        self,
+        *,
+        steps: int | None,
+        realism: float | None,
+        guidance: float,
+        samples: int,
+        tile: int | str | None,
+        colour: str,
     ) -> Settings:
         if isinstance(self.engine, Interpolation | Regression) and steps is not None:
             raise UsageError(f"{self.name} takes no steps: leave --steps out")
@@ -394,7 +410,17 @@ class Upscaler:
             steps=self.steps if steps is None else int(steps),
             realism=self.realism if realism is None else float(realism),
             tile=self._tile(tile),
+            guidance=self._guidance(guidance),
         )
+
+    def _guidance(self, strength: float) -> float:
+        if isinstance(strength, bool) or not 0 <= strength <= GUIDANCE_LIMIT:
+            raise UsageError(f"guidance {strength:g} lies outside 0 to {GUIDANCE_LIMIT:g}: 1 is as trained")
+        if isinstance(self.engine, Diffusion):
+            self.engine.check_guidance(strength)
+        elif strength != 1:
+            raise UsageError(f"{self.name} has no guidance: leave --guidance out, or use a method trained for it")
+        return float(strength)
 
     def _tile(self, tile: int | str | None) -> int | str | None:
         if tile is None or tile == "none":

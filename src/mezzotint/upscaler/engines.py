@@ -25,11 +25,13 @@ Callback = Callable[[], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """The resolved settings of one pass; `tile` is the side of tiles in pixels of x, None for none, "auto" for ours."""
+    """The resolved settings of one pass; `tile` is the side of tiles in pixels of x, None for none, "auto" for ours;
+    `guidance` is the survey's lambda, 1 without."""
 
     steps: int | None
     realism: float | None
     tile: int | str | None
+    guidance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Engine(Protocol):
         """Network evaluations of one pass."""
         ...
 
+    @property
+    def guidable(self) -> bool:
+        """Whether guidance other than 1 is possible."""
+        ...
+
 
 def _layout(engine: Engine, height: int, width: int, settings: Settings) -> Layout:
     """The layout of an engine that streams: what the user asked for, or tiles of a size that suits the processor, in
@@ -116,6 +123,7 @@ class Interpolation:
     run: Callable[..., Tensor]
     scale: int | None = None
     halo = 0
+    guidable = False
 
     @property
     def kernel(self) -> Any:
@@ -154,6 +162,7 @@ class Regression:
 
     predictor: Predictor
     streams = True
+    guidable = False
 
     @property
     def halo(self) -> int:
@@ -197,6 +206,15 @@ class Diffusion:
     streams = False
     halo = 0
 
+    @property
+    def guidable(self) -> bool:
+        return bool(getattr(self.method, "guidable", False))
+
+    def check_guidance(self, strength: float) -> None:
+        """UsageError for a strength that the method does not have, with the way to it."""
+        if strength != 1.0:
+            self.method.check_guidance(strength)  # pyright: ignore
+
     def stream(
         self, x: bands.Stage, *, channels: int, width: int, size: tuple[int, int], noise: Noise, settings: Settings,
         layout: Layout, callback: Callback,
@@ -204,9 +222,11 @@ class Diffusion:
         def moved(move: Move) -> None:
             callback()
 
+        guided = {} if settings.guidance == 1.0 else {"guidance": settings.guidance}
+
         def run(rows: Tensor) -> Tensor:
             y = self.method.sample(  # pyright: ignore
-                _rgb(rows) * 2 - 1, steps=settings.steps, noise=noise, size=size, callback=moved
+                _rgb(rows) * 2 - 1, steps=settings.steps, noise=noise, size=size, callback=moved, **guided
             )
             return _like(y * 0.5 + 0.5, rows)
 
@@ -216,7 +236,7 @@ class Diffusion:
         return Layout(height, None)
 
     def calls(self, height: int, *, settings: Settings, layout: Layout) -> int:
-        return self.evaluations(settings)
+        return settings.steps or 0
 
     def memory(self, width: int, *, settings: Settings, layout: Layout) -> int:
         scale = self.scale or 4
@@ -224,7 +244,8 @@ class Diffusion:
         return 4 * 128 * scale**2 * width * layout.band
 
     def evaluations(self, settings: Settings) -> int:
-        return settings.steps or 0
+        each = self.method.cost(settings.guidance) if self.guidable else 1  # pyright: ignore
+        return each * (settings.steps or 0)
 
 
 @dataclass(frozen=True)
@@ -233,6 +254,7 @@ class Refinement:
 
     method: PredictRefine
     streams = True
+    guidable = False
 
     @property
     def halo(self) -> int:
