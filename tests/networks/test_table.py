@@ -220,7 +220,6 @@ def test_the_features_of_srdiff_are_added_to_the_first_depth():
         ("swin", {"window": 3}, "even window"),
         ("swin", {"embed": 10}, "embed 10 must be a multiple of 4 groups and of heads of 4"),
         ("swin", {"mask": "none"}, "mask 'none' is unknown: use one of paper, released"),
-        ("mish", {"channels": 16}, "11 channels in: this U-Net takes 16 features and 3 of the state"),
         ("mish", {"multipliers": (1,)}, "two depths"),
         ("convnext", {"multipliers": (2,)}, "two depths"),
         ("convnext", {"channels": 7}, "7 channels cannot embed a time"),
@@ -229,6 +228,11 @@ def test_the_features_of_srdiff_are_added_to_the_first_depth():
 def test_impossible_shapes_are_refused(kind, change, message):
     with pytest.raises(UsageError, match=message):
         small(kind, **change)
+
+
+def test_srdiff_needs_features():
+    with pytest.raises(UsageError, match="3 channels in leave no features beside 3 of the state"):
+        build({"kind": "mish", "channels": 8}, in_channels=3, out_channels=3)
 
 
 def test_unknown_networks_are_refused():

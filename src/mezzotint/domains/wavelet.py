@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mezzotint.domains.pixel import Pixel, PixelContext
 
-_SIGNS = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float64)
+_SIGNS = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], dtype=torch.float64, device="cpu")
 
 
 def haar(y: Tensor) -> Tensor:

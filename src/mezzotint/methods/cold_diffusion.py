@@ -3,9 +3,9 @@
 Bansal et al., "Cold Diffusion: Inverting Arbitrary Image Transforms Without Noise", arXiv 2208.09392, section 5.3:
 `bridges.Pixelate` with one degradation a factor of 2, an L1 loss on y, algorithm 2 (`sampler` "cold1" is algorithm 1).
 The start is the small picture with its pixels repeated, which is not quite the last degradation: that one shrinks
-without antialiasing. Differs from the authors' code in times between the degradations (`bridges.Cold`), so that any
-number of steps can be walked, in the extension of sides that 2^steps does not divide, and in the U-Net
-(`networks.unet`, SR3's).
+without antialiasing. `official` has their network (`networks.convnext_unet`). Differs from the authors' code in times
+between the degradations (`bridges.Cold`), so that any number of steps can be walked, and in the extension of sides that
+2^steps does not divide. The small preset has SR3's U-Net.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from mezzotint.domains.nearest import Nearest
 from mezzotint.errors import UsageError
 from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
-from mezzotint.networks.unet import UNet
+from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
+_OPTIONS = {"channels": 3, "sampler": "cold2", "norm": "l1"}
+_CONVNEXT = {"kind": "convnext", "channels": 64, "multipliers": (1, 2, 4, 8), "heads": 4, "head": 32}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "channels": 3, "sampler": "cold2", "norm": "l1",
-        "network": SMALL_UNET,
-    },
-}  # fmt: skip
+    "small": {**_OPTIONS, "network": SMALL_UNET},
+    "official": {**_OPTIONS, "network": _CONVNEXT},
+}
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
@@ -46,7 +46,7 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
         scale=scale,
         preset=preset,
         config=settings,
-        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        network=networks.build(settings["network"], in_channels=conditioning.channels(channels), out_channels=channels),
         bridge=bridge,
         domain=Nearest(int(scale)),
         conditioning=conditioning,

@@ -3,7 +3,8 @@
 Ho et al., "Denoising Diffusion Probabilistic Models", arXiv 2006.11239: linear schedule of 1000 steps, L_simple, the
 larger variance, estimates clipped to [-1, 1]; any of the samplers may walk fewer steps (`sampler`). A share `drop` of
 the training pictures is learned without the condition, for classifier-free guidance (Ho and Salimans, arXiv
-2207.12598). Differs from the authors' code in the condition and in the U-Net (`networks.unet`, SR3's).
+2207.12598). `official` has the network for CIFAR-10, `official-256` that for LSUN and CelebA-HQ: theirs but for the
+first convolution, which sees x too. Differs from the authors' code in the condition; the small preset has SR3's U-Net.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
 from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
-from mezzotint.networks.unet import UNet
+from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
+_OPTIONS = {"channels": 3, "sampler": "ancestral", "variance": "large", "norm": "l2", "weight": "none", "drop": 0.0}
+_DDPM = {"kind": "ddpm", "channels": 128, "blocks": 2, "groups": 32}
+_CIFAR = {**_DDPM, "multipliers": (1, 2, 2, 2), "attention": (1,), "dropout": 0.1}
+_LSUN = {**_DDPM, "multipliers": (1, 1, 2, 2, 4, 4), "attention": (4,), "dropout": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "channels": 3, "sampler": "ancestral", "variance": "large", "norm": "l2", "weight": "none",
-        "drop": 0.1,
-        "network": SMALL_UNET,
-    },
-}  # fmt: skip
+    "small": {**_OPTIONS, "drop": 0.1, "network": SMALL_UNET},
+    "official": {**_OPTIONS, "network": _CIFAR},
+    "official-256": {**_OPTIONS, "network": _LSUN},
+}
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
@@ -40,7 +43,7 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
         scale=scale,
         preset=preset,
         config=settings,
-        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        network=networks.build(settings["network"], in_channels=conditioning.channels(channels), out_channels=channels),
         bridge=bridge,
         domain=Pixel(),
         conditioning=conditioning,

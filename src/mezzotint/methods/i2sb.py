@@ -3,8 +3,9 @@
 Liu et al., "I2SB: Image-to-Image Schrödinger Bridge", arXiv 2302.05872, equations 11 to 13. The network predicts
 (z - y) / sqrt(f) with the Brownian variance f; `condition` "low-resolution" shows it x too, which the authors leave
 out by default. `path` "ot-ode" is the bridge without noise: straight lines, on which the network predicts x - y.
-Differs from the authors' code in clean ends of the schedule (`bridges.Pinned`), in OT-ODE's clock, which is time
-itself, and in the U-Net (`networks.unet`, SR3's).
+`official` has their network, ADM's (`networks.adm`). Differs from the authors' code in clean ends of the schedule
+(`bridges.Pinned`), in OT-ODE's clock, which is time itself, and in weights that start from nothing, theirs from those
+of ADM. The small preset has SR3's U-Net.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.nearest import Nearest
 from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
-from mezzotint.networks.unet import UNet
+from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "channels": 3, "path": "bridge", "condition": "none", "sampler": "ancestral", "norm": "l2",
-        "network": SMALL_UNET,
-    },
+_OPTIONS = {"channels": 3, "path": "bridge", "condition": "none", "sampler": "ancestral", "norm": "l2"}
+_ADM = {
+    "kind": "adm", "channels": 256, "multipliers": (1, 1, 2, 2, 4, 4), "blocks": 2, "attention": (3, 4, 5),
+    "head": 64, "groups": 32, "dropout": 0.0,
 }  # fmt: skip
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {**_OPTIONS, "network": SMALL_UNET},
+    "official": {**_OPTIONS, "network": _ADM},
+}
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
@@ -37,18 +41,17 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
     conditioning = pick("condition", settings["condition"], {"none": Nothing(), "low-resolution": LowResolution()})
     noisy = pick("path", settings["path"], {"bridge": True, "ot-ode": False})
     bridge = Pinned.i2sb() if noisy else Pinned(0.0)
+    kind, times = ("i2sb", "discrete") if noisy else ("flow", "uniform")
     return Recipe(
         name="i2sb",
         scale=scale,
         preset=preset,
         config=settings,
-        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        network=networks.build(settings["network"], in_channels=conditioning.channels(channels), out_channels=channels),
         bridge=bridge,
         domain=Nearest(),
         conditioning=conditioning,
-        objective=Objective(
-            kind="i2sb" if noisy else "flow", norm=settings["norm"], times="discrete" if noisy else "uniform"
-        ),
+        objective=Objective(kind=kind, norm=settings["norm"], times=times),
         walk=on_grid(bridge, spacing="trailing" if noisy else "uniform"),
         step=samplers.build(settings["sampler"], bridge=bridge),
         level=node,

@@ -2,8 +2,10 @@
 
 Yue et al., "ResShift: Efficient Diffusion Model for Image Super-resolution by Residual Shifting", arXiv 2307.12348,
 equations 1 to 9. The network predicts y, on an unweighted squared error, from z / sqrt(kappa^2 eta + 1). `schedule`: 15
-or 4 steps, whose nodes are trained; fewer of them may be walked. Differs from the authors' code in that pixels are
-diffused instead of a latent code, and in the U-Net (`networks.unet`, SR3's).
+or 4 steps, whose nodes are trained; fewer of them may be walked. `official` has their network (`networks.swin_unet`).
+Differs from the authors' code in that pixels are diffused, beside the enlarged x, instead of a latent code of a quarter
+of the sides beside x: the same numbers of channels and parameters at 16 times the positions. The small preset has SR3's
+U-Net.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ from mezzotint.conditioning.low_resolution import LowResolution
 from mezzotint.domains.pixel import Pixel
 from mezzotint.methods.presets import SMALL_UNET, pick, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid, shrink_noise
-from mezzotint.networks.unet import UNet
+from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
 _SCHEDULES = {15: ResShift(15, min_noise=0.04), 4: ResShift(4, min_noise=0.2)}
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "channels": 3, "schedule": 15, "sampler": "ancestral", "norm": "l2",
-        "network": SMALL_UNET,
-    },
+_OPTIONS = {"channels": 3, "schedule": 15, "sampler": "ancestral", "norm": "l2"}
+_SWIN = {
+    "kind": "swin", "channels": 160, "multipliers": (1, 2, 2, 4), "blocks": 2, "size": 64, "window": 8, "layers": 2,
+    "embed": 192, "head": 32, "ratio": 4, "mask": "paper", "groups": 32, "dropout": 0.0,
 }  # fmt: skip
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {**_OPTIONS, "network": SMALL_UNET},
+    "official": {**_OPTIONS, "network": _SWIN},
+}
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
@@ -39,7 +44,7 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
         scale=scale,
         preset=preset,
         config=settings,
-        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        network=networks.build(settings["network"], in_channels=conditioning.channels(channels), out_channels=channels),
         bridge=bridge,
         domain=Pixel(),
         conditioning=conditioning,

@@ -2,8 +2,9 @@
 
 Li et al., "SRDiff: Single Image Super-Resolution with Diffusion Probabilistic Models", arXiv 2104.14951: cosine
 schedule of 100 steps, an L1 loss on the noise, the smaller variance, estimates clipped to [-1, 1]. Differs from the
-authors' code in the encoder (`conditioning.features`), in the enlargement of x as it is, without their bias of 1/256,
-and in the U-Net (`networks.unet`, SR3's, with normalisation).
+authors' code in the encoder (`conditioning.features`), which learns together with the network instead of before it,
+and in the enlargement of x as it is, without their bias of 1/256. `official` has the networks for DF2K and scale 4,
+`official-faces` those for CelebA and scale 8; the small preset has SR3's U-Net (`networks.unet`, with normalisation).
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from mezzotint.conditioning.features import DenseFeatures
 from mezzotint.domains.residual import Residual
 from mezzotint.methods.presets import SMALL_UNET, settle
 from mezzotint.methods.recipe import Recipe, node, on_grid
-from mezzotint.networks.unet import UNet
+from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
+_OPTIONS = {"channels": 3, "gain": 2.0, "sampler": "ancestral", "norm": "l1", "drop": 0.0}
+_FEW = {"blocks": 2, "features": 16, "growth": 8, "width": 8}
+_RRDB = {"blocks": 8, "features": 32, "growth": 16, "width": 64}
+_MISH = {"kind": "mish", "channels": 64}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "channels": 3, "gain": 2.0, "sampler": "ancestral", "norm": "l1", "drop": 0.0,
-        "encoder": {"blocks": 2, "features": 16, "growth": 8, "width": 8},
-        "network": SMALL_UNET,
-    },
-}  # fmt: skip
+    "small": {**_OPTIONS, "encoder": _FEW, "network": SMALL_UNET},
+    "official": {**_OPTIONS, "encoder": _RRDB, "network": {**_MISH, "multipliers": (1, 2, 3, 4)}},
+    "official-faces": {**_OPTIONS, "encoder": _RRDB, "network": {**_MISH, "multipliers": (1, 2, 2, 4)}},
+}
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
@@ -41,7 +44,7 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
         scale=scale,
         preset=preset,
         config=settings,
-        network=UNet(in_channels=conditioning.channels(channels), out_channels=channels, **settings["network"]),
+        network=networks.build(settings["network"], in_channels=conditioning.channels(channels), out_channels=channels),
         bridge=bridge,
         domain=Residual(settings["gain"]),
         conditioning=conditioning,

@@ -13,9 +13,10 @@ from mezzotint.networks.extension import extend, mirror_edges
 class MishUNet(nn.Module):
     """Predict from features and a noisy picture, b in_channels H W, and its time b the noise, b out_channels H W.
 
-    Li et al., "SRDiff", arXiv 2104.14951, section 3.2, and released code. The first `channels` channels of the input
-    are features of the small picture (`conditioning.features`), which are added once, after the two blocks of the
-    first depth; the state, `out_channels` channels, is what the network begins with. `multipliers` give the width of
+    Li et al., "SRDiff", arXiv 2104.14951, section 3.2, and released code. The last `out_channels` channels of the
+    input are the state, with which the network begins; those before are features of the small picture
+    (`conditioning.features`), added once, after the two blocks of the first depth (through a 1x1 convolution where
+    they are not `channels`). `multipliers` give the width of
     each depth in units of `channels`. On the way up every depth but the first sees its result of the way down again;
     the first, of full size, is reached by a transposed convolution alone, as in the authors' code. With the transposed
     convolution that enlarges the features it has 11,755,267 parameters for scale 4 (multipliers 1, 2, 3, 4) and
@@ -24,7 +25,7 @@ class MishUNet(nn.Module):
     Any size of at least 1x1 is accepted: sides are extended to multiples of 2^(depths - 1) by mirroring, and the
     prediction is cut again; the authors' code takes such multiples only. Differs from it also in that its nodes are
     counted from 0, ours from 1. No position sees the whole picture.
-    UsageError for channels that cannot be embedded, and for an input of other channels than features and a state.
+    UsageError for channels that cannot be embedded, and for an input without features.
     """
 
     def __init__(
@@ -38,13 +39,13 @@ class MishUNet(nn.Module):
         super().__init__()
         if len(multipliers) < 2 or min(out_channels, channels, *multipliers) < 1:
             raise UsageError("this U-Net needs at least two depths and one channel everywhere")
-        if in_channels != channels + out_channels:
+        if in_channels <= out_channels:
             raise UsageError(
-                f"{in_channels} channels in: this U-Net takes {channels} features and {out_channels} of the state, so "
-                "give the encoder's width and the network's channels the same number"
+                f"{in_channels} channels in leave no features beside {out_channels} of the state: use an encoder"
             )
         widths = [channels * multiplier for multiplier in multipliers]
-        self.features, self.multiple = channels, 2 ** (len(widths) - 1)
+        self.features, self.multiple = in_channels - out_channels, 2 ** (len(widths) - 1)
+        self.enter = nn.Conv2d(self.features, channels, 1) if self.features != channels else nn.Identity()
         self.embedding = TimeEmbedding(channels, out=channels, activation=nn.Mish(), closed=True)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         for width_in, width_out in zip([out_channels, *widths], widths, strict=False):
@@ -68,7 +69,7 @@ class MishUNet(nn.Module):
         for depth, pair in enumerate(self.down):
             h = pair(h, embedding)
             if depth == 0:
-                h = h + features
+                h = h + self.enter(features)
             skips.append(h)
             if depth < len(self.shrink):
                 h = self.shrink[depth](mirror_edges(h))
