@@ -1,16 +1,17 @@
-"""Pairs of crops, held in memory as bytes; batch k of a run is a pure function of (seed, k)."""
+"""Pairs of crops, in memory as bytes or made from files on the way; batch k of a run is a function of (seed, k)."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mezzotint.errors import InputError, UsageError
+from mezzotint.data.crops import cut, draw, gather
+from mezzotint.data.stream import Stream
+from mezzotint.errors import InputError
 from mezzotint.operators.resize import imresize_uint8, modcrop
 
 
@@ -57,40 +58,27 @@ def load_pairs(files: Iterable[Path], *, scale: int, crop: int) -> Pairs:
     return Pairs(tuple(ys), tuple(xs), scale, tuple(names))
 
 
-def _generator(seed: int, step: int) -> torch.Generator:
-    digest = hashlib.sha256(f"crops {seed} {step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _turn(crop: Tensor, code: int) -> Tensor:
-    if code & 1:
-        crop = crop.flip(-1)
-    if code & 2:
-        crop = crop.flip(-2)
-    return crop.transpose(-1, -2) if code & 4 else crop
+Source = Pairs | Stream
+"""What batches are made of."""
 
 
 def batch(
-    pairs: Pairs, *, seed: int, step: int, size: int, crop: int, flips: bool = True, rotations: bool = True
+    pairs: Source,
+    *,
+    seed: int,
+    step: int,
+    size: int,
+    crop: int,
+    flips: bool = True,
+    rotations: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return batch `step`: y (size, 3, crop * scale, crop * scale) and x (size, 3, crop, crop), float32 in [-1, 1].
 
-    A picture is drawn in proportion to its area. Resuming a run at any step gives the same batches.
+    A picture is drawn in proportion to its area. Resuming a run at any step gives the same batches, and so do the same
+    pictures in memory and on the disk.
     """
-    if size < 1 or crop < 1:
-        raise UsageError(f"a batch of {size} crops of {crop} pixels: both must be at least 1")
-    generator = _generator(seed, step)
-    areas = torch.tensor([float(x.shape[1] * x.shape[2]) for x in pairs.x])
-    chosen: Sequence[int] = torch.multinomial(areas, size, replacement=True, generator=generator).tolist()
-    draws = torch.rand(size, 3, generator=generator).tolist()
-    ys, xs = [], []
-    for index, (u, v, w) in zip(chosen, draws, strict=True):
-        y, x = pairs.y[index], pairs.x[index]
-        row = int(u * (x.shape[1] - crop + 1))
-        column = int(v * (x.shape[2] - crop + 1))
-        code = int(w * 8)
-        code = (code & 3 if flips else 0) | (code & 4 if rotations else 0)
-        s = pairs.scale
-        ys.append(_turn(y[:, row * s : (row + crop) * s, column * s : (column + crop) * s], code))
-        xs.append(_turn(x[:, row : row + crop, column : column + crop], code))
-    return torch.stack(ys).float() / 127.5 - 1, torch.stack(xs).float() / 127.5 - 1
+    if isinstance(pairs, Stream):
+        return pairs.batch(seed=seed, step=step, size=size, crop=crop, flips=flips, rotations=rotations)
+    sizes = [(x.shape[1], x.shape[2]) for x in pairs.x]
+    places = draw(sizes, seed=seed, step=step, size=size, crop=crop, flips=flips, rotations=rotations)
+    return gather((cut(pairs.y[p.index], p, scale=pairs.scale), cut(pairs.x[p.index], p)) for p in places)

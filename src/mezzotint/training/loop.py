@@ -18,7 +18,7 @@ from mezzotint.methods.stage import Stage
 from mezzotint.noise import SequentialNoise
 from mezzotint.training.average import Average
 from mezzotint.training.checkpoints import read_state, write_state
-from mezzotint.training.crops import Pairs, batch
+from mezzotint.training.crops import Source, batch
 from mezzotint.training.run_file import Run
 
 
@@ -141,7 +141,7 @@ class _Group:
 
 def train(
     method: nn.Module,
-    pairs: Pairs,
+    pairs: Source,
     run: Run,
     *,
     resume: bool = False,
@@ -285,7 +285,7 @@ def _devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
-def _measuring(pairs: Pairs, run: Run, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _measuring(pairs: Source, run: Run, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield 16 batches that no step of the run uses."""
     for k in range(16):
         y, x = batch(pairs, seed=run.seed, step=run.steps + 1 + k, size=run.batch, crop=run.pictures.crop)

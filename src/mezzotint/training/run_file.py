@@ -16,15 +16,29 @@ class _Strict(BaseModel):
 
 
 class Pictures(_Strict):
-    """Where the high-resolution pictures come from and how they are cut."""
+    """Where the pictures come from, how they are cut, and how the small ones come about."""
 
     folder: Path
     names: Path | None = Field(
         None, description="a CSV with a column `file`, or one name a line; all pictures without it"
     )
+    dataset: str | None = Field(default=None, description="a set of `mezzotint data list`; a plain folder without it")
+    split: str | None = Field(default=None, description="a split of the data set; its first one without it")
+    track: str = Field(default="none", description="shipped small pictures of the data set; none: made while training")
     crop: int = Field(default=32, ge=8, description="side of a crop in low-resolution pixels")
     flips: bool = True
     rotations: bool = True
+    operator: str = Field(default="bicubic", description="how pictures are made small, as `mezzotint degrade` says it")
+    noise: float = Field(default=0.0, ge=0, le=1000, description="deviation of noise on the small ones, in grey levels")
+    jpeg: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG that the small ones pass through")
+    blur: tuple[float, float] | None = Field(
+        default=None, description="least and largest deviation, in small pixels, of a blur of the small ones"
+    )
+    blur_share: float = Field(default=0.5, ge=0, le=1, description="share of the crops that are blurred")
+    cache_mb: int | None = Field(
+        default=None, ge=0, description="megabytes that decoded pictures may take; all are kept without it"
+    )
+    workers: int = Field(default=0, ge=0, le=64, description="processes that make crops ahead")
 
 
 class Optimiser(_Strict):

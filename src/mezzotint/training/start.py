@@ -16,9 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint import methods
+from mezzotint.data import sets
+from mezzotint.data.crops import Blur
+from mezzotint.data.pairs import PairFile
+from mezzotint.data.stream import Making, Stream
 from mezzotint.errors import InputError, UsageError, WeightsError
 from mezzotint.methods.stage import Stage
-from mezzotint.training.crops import Pairs, batch, load_pairs
+from mezzotint.operators.degradation import AddNoise, Degradation, EightBit, Jpeg, reduction
+from mezzotint.training.crops import Pairs, batch
 from mezzotint.training.loop import Moment, Trained, find_stage, train
 from mezzotint.training.run_file import Run
 
@@ -71,6 +76,72 @@ def picture_files(run: Run) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+def making(run: Run) -> Making:
+    """Return how the small pictures of a run come about; UsageError for settings that exclude each other."""
+    p = run.pictures
+    own = p.operator != "bicubic" or p.noise > 0 or p.jpeg is not None
+    if own and p.track != sets.ON_THE_FLY:
+        raise UsageError(
+            f"pictures.track {p.track!r} takes the small pictures of {p.dataset}, pictures.operator, noise and jpeg "
+            "make others: leave out one or the other"
+        )
+    blur = None if p.blur is None else Blur(*p.blur, share=p.blur_share)
+    if not own:
+        return Making(blur=blur)
+    stages = list(reduction(p.operator, scale=run.scale, rounded=True))
+    if p.noise > 0:
+        stages.append(AddNoise(sigma=p.noise))
+    stages.append(EightBit())
+    if p.jpeg is not None:
+        stages.append(Jpeg(quality=p.jpeg))
+    return Making(degradation=Degradation(stages=tuple(stages)), blur=blur)
+
+
+def find_pairs(run: Run) -> sets.Found:
+    """Return the pictures of a run, those of its data set or of its plain folder, in a fixed order.
+
+    Raises InputError for a missing folder, list or picture and for another layout, UsageError for keys that need a data
+    set where none is named.
+    """
+    p = run.pictures
+    if p.dataset is None:
+        for key, given in (("split", p.split is not None), ("track", p.track != sets.ON_THE_FLY)):
+            if given:
+                raise UsageError(
+                    f"pictures.{key} belongs to a data set: name it with pictures.dataset, or leave {key} out"
+                )
+        files = picture_files(run)
+        return sets.Found("", "", tuple(PairFile(file.name, file) for file in files), len(files), ())
+    names = None if p.names is None else sets.read_names(p.names)
+    return sets.read(p.dataset, p.folder, split=p.split, scale=run.scale, track=p.track, names=names)
+
+
+def open_pictures(run: Run, *, workers: int | None = None) -> Stream:
+    """Return the batches of a run, with its own number of workers or another; close them afterwards."""
+    p = run.pictures
+    return Stream(
+        find_pairs(run).pairs,
+        scale=run.scale,
+        crop=p.crop,
+        making=making(run),
+        memory=None if p.cache_mb is None else p.cache_mb * 1_000_000,
+        workers=p.workers if workers is None else workers,
+    )
+
+
+def _data(run: Run, pairs: Stream) -> dict[str, str]:
+    """Return what the card of the weights says of the pictures."""
+    size = f"{len(pairs.names)} pictures, {pairs.megapixels:.1f} megapixels"
+    if run.pictures.dataset is None:
+        return {"data": size}
+    known = sets.find_set(run.pictures.dataset)
+    track = "" if run.pictures.track == sets.ON_THE_FLY else f", track {run.pictures.track}"
+    return {
+        "data": f"{known.name}, split {known.split(run.pictures.split).name}{track}: {size}",
+        "data_licence": known.licence,
+    }
+
+
 def build_method(run: Run) -> nn.Module:
     """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
 
@@ -116,14 +187,26 @@ def start(
     method = build_method(run)
     stages = getattr(method, "stages")  # noqa: B009
     find_stage(stages, run.stage)
-    pairs = load_pairs(picture_files(run), scale=run.scale, crop=run.pictures.crop)
+    with open_pictures(run) as pairs:
+        return _train(method, pairs, run, resume=resume, report=report, stop=stop)
+
+
+def _train(
+    method: nn.Module,
+    pairs: Stream,
+    run: Run,
+    *,
+    resume: bool,
+    report: Callable[[Moment], None] | None,
+    stop: Callable[[], bool] | None,
+) -> Trained:
     seen = batch(pairs, seed=run.seed, step=run.steps + 100, size=4, crop=run.pictures.crop)
 
     def save(folder: Path, step: int, seconds: float) -> None:
         card = method.describe()  # pyright: ignore
         card = card.model_copy(
             update={
-                "data": f"{len(pairs.names)} pictures, {pairs.megapixels:.1f} megapixels",
+                **_data(run, pairs),
                 "hours": round(seconds / 3600, 3),
                 "iterations": step,
             }
@@ -146,9 +229,9 @@ def check(run: Run, *, report: Callable[[Moment], None] | None = None) -> Checke
     stage = find_stage(getattr(method, "stages"), run.stage)  # noqa: B009
     if stage.preview is None:
         raise UsageError(f"stage {stage.name} has no preview: --check cannot judge it")
-    pairs = load_pairs(picture_files(run), scale=run.scale, crop=run.pictures.crop)
     crop = min(run.pictures.crop, 16)
-    y, x = batch(pairs, seed=run.seed, step=run.steps + 200, size=CHECK_CROPS, crop=crop)
+    with open_pictures(run, workers=0) as pairs:
+        y, x = batch(pairs, seed=run.seed, step=run.steps + 200, size=CHECK_CROPS, crop=crop)
     fixed = Pairs(
         tuple(((y + 1) * 127.5).round().to(torch.uint8)), tuple(((x + 1) * 127.5).round().to(torch.uint8)),
         run.scale, tuple(str(i) for i in range(CHECK_CROPS)),

@@ -1,0 +1,340 @@
+"""Batches of crops from pictures on the disk: decoded once where memory allows, made small on the way, in workers.
+
+A batch depends on (seed, step) and on the list of pictures alone: not on the memory limit, not on the number of
+workers, not on what was asked before. So a run that was stopped goes on with the batches that it would have had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mezzotint import images
+from mezzotint.data.crops import Blur, Place, blurred, cut, draw, gather, turned
+from mezzotint.data.pairs import PairFile, Sized, measure
+from mezzotint.errors import InputError, UsageError
+from mezzotint.noise import Noise, NoiseSource
+from mezzotint.operators.resize import imresize_uint8
+
+# Small pixels around a crop that are made small with it. Bicubic reduction sees 2 cells and a half of them.
+_BICUBIC_MARGIN = 3
+_MARGIN = 16
+# At these scales a window and the whole picture have the same weights to the last digit that rounding can see: they are
+# dyadic, or, at 3, never bring a pixel half-way between two levels.
+_WINDOWED = (1, 2, 3, 4, 8, 16)
+_AHEAD = 2
+
+
+class Applicable(Protocol):
+    """What makes large pictures small: `operators.degradation.Degradation` and its stages are such."""
+
+    def apply(self, picture: Tensor, *, noise: NoiseSource) -> Tensor:
+        """Return small pictures b c h w from large ones b c H W, both in float grey levels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Making:
+    """How the small pictures come about.
+
+    `degradation`: None takes the shipped small pictures, or MATLAB's bicubic of 8-bit pictures where none are shipped;
+    anything else is applied to the large pixels around each crop, `margin` small pixels on every side where the picture
+    has them, with noise that is a function of (seed, step, place in the batch). What sees the whole picture (JPEG's
+    grid, an average over it) sees that window instead. `blur` comes last.
+    """
+
+    degradation: Applicable | None = None
+    blur: Blur | None = None
+    margin: int = _MARGIN
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A crop to make: its place, its number in the batch, and what is drawn for it."""
+
+    place: Place
+    item: int
+    seed: int
+    step: int
+    sigma: float
+
+
+class Cache:
+    """The decoded pictures that were used last, up to `limit` bytes; None keeps all of them."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.size = 0
+        self._kept: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: int) -> tuple[Tensor, ...] | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: int, value: tuple[Tensor, ...]) -> None:
+        """Keep a value that fits, in place of those that were used longest ago."""
+        size = sum(t.numel() * t.element_size() for t in value)
+        if self.limit is not None and size > self.limit:
+            return
+        self._kept[key] = value
+        self.size += size
+        while self.limit is not None and self.size > self.limit:
+            _, gone = self._kept.popitem(last=False)
+            self.size -= sum(t.numel() * t.element_size() for t in gone)
+
+
+class Maker:
+    """Makes crops of a list of pictures in one process."""
+
+    def __init__(
+        self, pictures: Sequence[Sized], *, scale: int, making: Making, limit: int | None, whole: bool
+    ) -> None:
+        self.pictures = pictures
+        self.scale = scale
+        self.making = making
+        self.whole = whole or scale not in _WINDOWED
+        self.cache = Cache(limit)
+
+    def pair(self, index: int) -> tuple[Tensor, ...]:
+        """Return picture `index`, 3 h w uint8 with sides that are multiples of the scale, and its small one if kept."""
+        found = self.cache.get(index)
+        if found is None:
+            found = self._load(self.pictures[index])
+            self.cache.put(index, found)
+        return found
+
+    def _load(self, picture: Sized) -> tuple[Tensor, ...]:
+        height, width = picture.size
+        s, files = self.scale, picture.files
+        y = _decoded(files, files.y)
+        found = [y]
+        if self.making.degradation is None:
+            if files.x is not None:
+                found.append(_decoded(files, files.x))
+            elif self.whole:
+                found[0] = y = y[:, : height * s, : width * s].contiguous()
+                found.append(imresize_uint8(y, scale=1 / s) if s > 1 else y)
+        for path, tensor, factor in zip((files.y, files.x), found, (s, 1), strict=False):
+            if tensor.shape[1] < height * factor or tensor.shape[2] < width * factor:
+                raise InputError(
+                    f"{path} is {tensor.shape[2]}x{tensor.shape[1]} pixels and was larger when the run began: "
+                    "leave the pictures alone while they train"
+                )
+        return tuple(t[:, : height * f, : width * f].contiguous() for t, f in zip(found, (s, 1), strict=False))
+
+    def make(self, job: _Job) -> tuple[Tensor, Tensor]:
+        """Return the crops (y, x) of a job, c h w in grey levels, uint8 where nothing made them float."""
+        place, s = job.place, self.scale
+        pair = self.pair(place.index)
+        y = cut(pair[0], place, scale=s)
+        if self.making.degradation is not None:
+            x = turned(self._degraded(pair[0], job), place.turn)
+        elif len(pair) == 2:
+            x = cut(pair[1], place)
+        else:
+            window, rows, columns = self._window(pair[0], place, _BICUBIC_MARGIN)
+            small = imresize_uint8(window, scale=1 / s) if s > 1 else window
+            x = turned(small[:, rows, columns], place.turn)
+        if job.sigma > 0:
+            x = blurred(x.to(torch.float32), sigma=job.sigma)
+        return y, x
+
+    def _window(self, y: Tensor, place: Place, margin: int) -> tuple[Tensor, slice, slice]:
+        """Return the large pixels around a place, and where the place is in the small picture of these."""
+        height, width = self.pictures[place.index].size
+        s = self.scale
+        top, left = max(place.row - margin, 0), max(place.column - margin, 0)
+        bottom = min(place.row + place.side + margin, height)
+        right = min(place.column + place.side + margin, width)
+        rows = slice(place.row - top, place.row - top + place.side)
+        columns = slice(place.column - left, place.column - left + place.side)
+        return y[:, top * s : bottom * s, left * s : right * s], rows, columns
+
+    def _degraded(self, y: Tensor, job: _Job) -> Tensor:
+        degradation = self.making.degradation
+        assert degradation is not None
+        window, rows, columns = self._window(y, job.place, self.making.margin)
+        digest = hashlib.sha256(f"degradation {job.seed} {job.step}".encode()).digest()
+        noise = Noise(int.from_bytes(digest[:8], "little"), (job.item,))
+        small = degradation.apply(window[None].to(torch.float64), noise=noise)[0]
+        (height, width), (high, wide) = window.shape[1:], small.shape[-2:]
+        if (high, wide) != (height // self.scale, width // self.scale):
+            raise UsageError(
+                f"the degradation made {wide}x{high} pixels of {width}x{height}, {width // self.scale}x"
+                f"{height // self.scale} belong to scale {self.scale}: use one that was made for this scale"
+            )
+        return small[:, rows, columns].to(torch.float32)
+
+
+def _decoded(files: PairFile, path: Any) -> Tensor:
+    pixels = torch.from_numpy(images.read_plain(path).pixels.copy()).permute(2, 0, 1)
+    return pixels.expand(3, -1, -1) if pixels.shape[0] == 1 else pixels
+
+
+_MAKER: Maker | None = None
+
+
+def _begin(maker: Maker) -> None:
+    """Prepare a worker: one thread, no Ctrl-C of its own, and an end when the process that began it is gone."""
+    global _MAKER
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        assert parent is not None
+        parent.join()
+        os._exit(0)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
+    _MAKER = maker
+
+
+def _work(jobs: tuple[_Job, ...]) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    assert _MAKER is not None
+    made = []
+    for job in jobs:
+        y, x = _MAKER.make(job)
+        made.append((job.item, y.contiguous().numpy(), x.contiguous().numpy()))
+    return made
+
+
+class Stream:
+    """Batches of crops of a list of pictures, as `batch` describes; close it, or use it in a `with` statement.
+
+    `files`: pairs as `sets.read` finds them; those that do not hold a crop of `crop` small pixels a side are left out.
+    `memory`: bytes that decoded pictures may take, over all workers; None keeps every picture that was decoded.
+    `workers`: processes that make crops ahead; 0 makes them here. They are spawned, never forked, because libvips hangs
+    in a fork: a script that trains with workers keeps what it does under `if __name__ == "__main__":`. Each worker
+    decodes and keeps its own share of the pictures.
+
+    Without workers, and where everything fits into `memory`, all pictures are decoded at once and a damaged one is
+    named before the first step; otherwise when it is drawn for the first time.
+    Raises InputError for pairs whose sizes disagree, and where no picture is large enough.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[PairFile],
+        *,
+        scale: int,
+        crop: int,
+        making: Making | None = None,
+        memory: int | None = None,
+        workers: int = 0,
+    ) -> None:
+        if workers < 0 or (memory is not None and memory < 0):
+            raise UsageError(f"{workers} workers and {memory} bytes of memory: neither may be negative")
+        making = making or Making()
+        self.scale = scale
+        self.pictures = measure(files, scale=scale, crop=crop)
+        self.names = tuple(p.files.name for p in self.pictures)
+        self.workers = min(workers, len(self.pictures))
+        self._making = making
+        needed = self._bytes_of_all()
+        fits = memory is None or needed <= memory
+        share = None if memory is None else memory // max(self.workers, 1)
+        settings: dict[str, Any] = {"scale": scale, "making": making, "limit": share, "whole": fits}
+        self._maker = Maker(self.pictures, **settings)
+        self._pools: list[ProcessPoolExecutor] = []
+        self._pending: dict[tuple[int | bool, ...], list[Future[list[tuple[int, np.ndarray, np.ndarray]]]]] = {}
+        self._last: int | None = None
+        self._stride = 1
+        if self.workers == 0 and fits:
+            for index in range(len(self.pictures)):
+                self._maker.pair(index)
+        context = multiprocessing.get_context("spawn")
+        for _ in range(self.workers):
+            maker = Maker(self.pictures, **settings)
+            self._pools.append(ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(maker,)))
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Sizes (height, width) of the small pictures."""
+        return tuple(p.size for p in self.pictures)
+
+    @property
+    def megapixels(self) -> float:
+        """Pixels of the large pictures, in millions."""
+        return sum(h * w for h, w in self.sizes) * self.scale**2 / 1e6
+
+    def _bytes_of_all(self) -> int:
+        small = self._making.degradation is None
+        return sum(3 * h * w * (self.scale**2 + small) for h, w in self.sizes)
+
+    def batch(
+        self, *, seed: int, step: int, size: int, crop: int, flips: bool = True, rotations: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return batch `step`: y (size, 3, crop * scale, crop * scale) and x (size, 3, crop, crop), float32 in [-1, 1].
+
+        Raises UsageError for a crop that a picture does not hold, InputError for a picture that cannot be decoded and
+        where a worker was lost.
+        """
+        key = (seed, step, size, crop, flips, rotations)
+        if not self._pools:
+            return gather(self._maker.make(job) for job in self._jobs(key))
+        if self._last is not None and step > self._last:
+            self._stride = step - self._last
+        self._last = step
+        try:
+            futures = self._pending.pop(key, None) or self._submit(key)
+            wanted = {(seed, step + k * self._stride, size, crop, flips, rotations) for k in range(1, _AHEAD + 1)}
+            for stale in self._pending.keys() - wanted:
+                for future in self._pending.pop(stale):
+                    future.cancel()
+            for ahead in sorted(wanted - self._pending.keys()):
+                self._pending[ahead] = self._submit(ahead)
+            made = {item: (y, x) for future in futures for item, y, x in future.result()}
+        except BrokenExecutor:
+            self.close()
+            raise InputError(
+                f"one of {self.workers} workers that make training crops is gone (out of memory, or begun by a script "
+                'without `if __name__ == "__main__":`): use fewer pictures.workers or 0, or a smaller pictures.cache_mb'
+            ) from None
+        return gather((torch.from_numpy(y), torch.from_numpy(x)) for _, (y, x) in sorted(made.items()))
+
+    def _jobs(self, key: tuple[Any, ...]) -> tuple[_Job, ...]:
+        seed, step, size, crop, flips, rotations = key
+        places = draw(self.sizes, seed=seed, step=step, size=size, crop=crop, flips=flips, rotations=rotations)
+        blur = self._making.blur
+        sigmas = (0.0,) * size if blur is None else blur.deviations(seed=seed, step=step, size=size)
+        return tuple(_Job(p, item, seed, step, s) for item, (p, s) in enumerate(zip(places, sigmas, strict=True)))
+
+    def _submit(self, key: tuple[Any, ...]) -> list[Future[list[tuple[int, np.ndarray, np.ndarray]]]]:
+        shares: dict[int, list[_Job]] = {}
+        for job in self._jobs(key):
+            shares.setdefault(job.place.index % self.workers, []).append(job)
+        return [self._pools[worker].submit(_work, tuple(jobs)) for worker, jobs in shares.items()]
+
+    def close(self) -> None:
+        """End the workers; what is asked for afterwards is made here."""
+        pools, self._pools, self._pending = self._pools, [], {}
+        for pool in pools:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
