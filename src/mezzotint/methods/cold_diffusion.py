@@ -25,10 +25,9 @@ from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
 _OPTIONS = {"channels": 3, "sampler": "cold2", "norm": "l1"}
-_CONVNEXT = {"kind": "convnext", "channels": 64, "multipliers": (1, 2, 4, 8), "heads": 4, "head": 32}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {**_OPTIONS, "network": SMALL_UNET},
-    "official": {**_OPTIONS, "network": _CONVNEXT},
+    "official": {**_OPTIONS, "network": networks.published("convnext")},
 }
 
 

@@ -23,9 +23,8 @@ from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
 _OPTIONS = {"channels": 3, "sampler": "ancestral", "variance": "large", "norm": "l2", "weight": "none", "drop": 0.0}
-_DDPM = {"kind": "ddpm", "channels": 128, "blocks": 2, "groups": 32}
-_CIFAR = {**_DDPM, "multipliers": (1, 2, 2, 2), "attention": (1,), "dropout": 0.1}
-_LSUN = {**_DDPM, "multipliers": (1, 1, 2, 2, 4, 4), "attention": (4,), "dropout": 0.0}
+_CIFAR = {**networks.published("ddpm"), "dropout": 0.1}
+_LSUN = {**networks.published("ddpm"), "multipliers": (1, 1, 2, 2, 4, 4), "attention": (4,)}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {**_OPTIONS, "drop": 0.1, "network": SMALL_UNET},
     "official": {**_OPTIONS, "network": _CIFAR},

@@ -24,13 +24,9 @@ from mezzotint.networks import table as networks
 from mezzotint.objectives import Objective
 
 _OPTIONS = {"channels": 3, "path": "bridge", "condition": "none", "sampler": "ancestral", "norm": "l2"}
-_ADM = {
-    "kind": "adm", "channels": 256, "multipliers": (1, 1, 2, 2, 4, 4), "blocks": 2, "attention": (3, 4, 5),
-    "head": 64, "groups": 32, "dropout": 0.0,
-}  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {**_OPTIONS, "network": SMALL_UNET},
-    "official": {**_OPTIONS, "network": _ADM},
+    "official": {**_OPTIONS, "network": networks.published("adm")},
 }
 
 

@@ -24,13 +24,9 @@ from mezzotint.objectives import Objective
 
 _SCHEDULES = {15: ResShift(15, min_noise=0.04), 4: ResShift(4, min_noise=0.2)}
 _OPTIONS = {"channels": 3, "schedule": 15, "sampler": "ancestral", "norm": "l2"}
-_SWIN = {
-    "kind": "swin", "channels": 160, "multipliers": (1, 2, 2, 4), "blocks": 2, "size": 64, "window": 8, "layers": 2,
-    "embed": 192, "head": 32, "ratio": 4, "mask": "paper", "groups": 32, "dropout": 0.0,
-}  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {**_OPTIONS, "network": SMALL_UNET},
-    "official": {**_OPTIONS, "network": _SWIN},
+    "official": {**_OPTIONS, "network": networks.published("swin")},
 }
 
 

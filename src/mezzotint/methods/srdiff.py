@@ -25,11 +25,11 @@ from mezzotint.objectives import Objective
 _OPTIONS = {"channels": 3, "gain": 2.0, "sampler": "ancestral", "norm": "l1", "drop": 0.0}
 _FEW = {"blocks": 2, "features": 16, "growth": 8, "width": 8}
 _RRDB = {"blocks": 8, "features": 32, "growth": 16, "width": 64}
-_MISH = {"kind": "mish", "channels": 64}
+_FACES = {**networks.published("mish"), "multipliers": (1, 2, 2, 4)}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {**_OPTIONS, "encoder": _FEW, "network": SMALL_UNET},
-    "official": {**_OPTIONS, "encoder": _RRDB, "network": {**_MISH, "multipliers": (1, 2, 3, 4)}},
-    "official-faces": {**_OPTIONS, "encoder": _RRDB, "network": {**_MISH, "multipliers": (1, 2, 2, 4)}},
+    "official": {**_OPTIONS, "encoder": _RRDB, "network": networks.published("mish")},
+    "official-faces": {**_OPTIONS, "encoder": _RRDB, "network": _FACES},
 }
 
 

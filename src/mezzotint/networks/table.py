@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -13,12 +14,14 @@ from mezzotint.networks.adm import ADM
 from mezzotint.networks.convnext_unet import ConvNeXtUNet
 from mezzotint.networks.ddpm import DDPMUNet
 from mezzotint.networks.mish_unet import MishUNet
+from mezzotint.networks.ncsnpp import NCSNpp
 from mezzotint.networks.swin_unet import SwinUNet
 from mezzotint.networks.unet import UNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "sr3": UNet,
     "ddpm": DDPMUNet,
+    "ncsnpp": NCSNpp,
     "adm": ADM,
     "swin": SwinUNet,
     "mish": MishUNet,
@@ -26,6 +29,15 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 """Called with `in_channels`, `out_channels` and the settings of a preset; maps (b in_channels H W, level b) to
 b out_channels H W for any H and W of 1 or more."""
+
+
+def published(kind: str) -> dict[str, Any]:
+    """The settings of the published network of that name, `kind` among them, which a preset may change key by key.
+
+    They are the defaults of its class, apart from the channels in and out.
+    """
+    defaults = {name: value.default for name, value in signature(NETWORKS[kind]).parameters.items()}
+    return {"kind": kind, **{name: value for name, value in defaults.items() if not name.endswith("_channels")}}
 
 
 def build(settings: Mapping[str, Any], *, in_channels: int, out_channels: int) -> nn.Module:

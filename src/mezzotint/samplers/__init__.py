@@ -5,7 +5,7 @@ from mezzotint.samplers.cold_diffusion import cold
 from mezzotint.samplers.dpm_solver import DPMSolver, DPMSolverSDE
 from mezzotint.samplers.heun import Heun, churn
 from mezzotint.samplers.indi import indi
-from mezzotint.samplers.langevin import LangevinCorrector, annealed_langevin, langevin_step, retained
+from mezzotint.samplers.langevin import LangevinCorrector, annealed_langevin, corrections, langevin_step, retained
 from mezzotint.samplers.likelihood import bits_per_dimension, dequantise, log_likelihood
 from mezzotint.samplers.loop import Denoiser, Move, count_evaluations, sample
 from mezzotint.samplers.sde import euler_maruyama, reverse_diffusion
@@ -34,6 +34,7 @@ __all__ = [
     "carry_step",
     "churn",
     "cold",
+    "corrections",
     "count_evaluations",
     "ddim",
     "dequantise",

@@ -14,7 +14,7 @@ from torch import Tensor
 from mezzotint.bridges import Bridge
 from mezzotint.noise import NoiseSource
 from mezzotint.samplers.coordinates import check_scalar, score
-from mezzotint.samplers.loop import Denoiser, Move, Place
+from mezzotint.samplers.loop import After, Denoiser, Move, Place
 from mezzotint.schedules import check_grid
 
 Form = Literal["survey", "released"]
@@ -76,6 +76,18 @@ def retained(bridge: Bridge, steps: int) -> Callable[[float], float]:
         return (bridge.coefficients(r)[0] / bridge.coefficients(max(r - 1.0 / steps, 0.0))[0]) ** 2
 
     return factor
+
+
+def corrections(*, steps: int, ratio: float) -> Callable[[Bridge, Tensor | None, int], After] | None:
+    """What makes the corrector of a walk from its bridge, x_state and number of steps; None for 0 `steps`.
+
+    A `LangevinCorrector` with the factor `retained` of each step, which is 1 on variance-exploding bridges.
+    """
+    if steps == 0:
+        return None
+    return lambda bridge, x_state, walked: LangevinCorrector(
+        bridge, x_state, ratio=ratio, steps=steps, factor=retained(bridge, walked)
+    )
 
 
 def langevin_step(z: Tensor, pull: Tensor, eps: Tensor, *, size: float, form: Form = "survey") -> Tensor:
