@@ -199,7 +199,6 @@ class Recipe(nn.Module):
         if size is None:
             size = (max(1, round(x.shape[-2] * self.scale)), max(1, round(x.shape[-1] * self.scale)))
         self._check(x, size)
-        self.check_guidance(guidance)
         try:
             bridge, grid = self.walk(int(steps))
         except ValueError as error:
@@ -230,22 +229,10 @@ class Recipe(nn.Module):
     def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge, guidance: float = 1.0) -> Denoiser:
         """The function (z, t) -> Estimate that the samplers call, for the pictures x and their domain context.
 
-        An estimate that is clipped is clipped after it was guided.
+        An estimate that is clipped is clipped after it was guided. UsageError for guidance that the method has not.
         """
-        shape = self.domain.shape(context)
-        condition = self._condition(x, context, size=shape[-2:])
-        null = self.conditioning.null(condition) if isinstance(self.conditioning, Droppable) else condition
-        x_state = self.domain.lift(x, context) if bridge.needs_x else None
-
-        def predict(z: Tensor, t: float, condition: Tensor) -> Estimate:
-            level = torch.full((len(z),), float(self.level(bridge, t)), dtype=x.dtype, device=x.device)
-            scale = self._input_scale(bridge, t)
-            seen = (z if scale is None else scale * z).to(x.dtype)
-            out = self.network(self.conditioning.join(seen, condition), level)
-            y = prediction.convert(out, z, x_state, bridge=bridge, t=t, kind=self.objective.kind)
-            return Estimate(y, c2=prediction.large_variance(bridge, t) if self.large_variance else 0.0)
-
-        return self._clipped(classifier_free(Conditional(predict, condition, null), strength=guidance))
+        self.check_guidance(guidance)
+        return self._clipped(self._guided(x, context=context, bridge=bridge, guidance=guidance))
 
     @property
     def guidable(self) -> bool:
@@ -297,6 +284,25 @@ class Recipe(nn.Module):
 
     def _condition(self, x: Tensor, context: Any, *, size: tuple[int, int]) -> Tensor:
         return self.conditioning.prepare(self.domain.lift(x, context) if self.conditioning.lifted else x, size=size)
+
+    def _guided(self, x: Tensor, *, context: Any, bridge: Bridge, guidance: float) -> Denoiser:
+        return classifier_free(self._conditional(x, context=context, bridge=bridge), strength=guidance)
+
+    def _conditional(self, x: Tensor, *, context: Any, bridge: Bridge) -> Conditional[Tensor]:
+        shape = self.domain.shape(context)
+        condition = self._condition(x, context, size=shape[-2:])
+        null = self.conditioning.null(condition) if isinstance(self.conditioning, Droppable) else condition
+        x_state = self.domain.lift(x, context) if bridge.needs_x else None
+
+        def predict(z: Tensor, t: float, condition: Tensor) -> Estimate:
+            level = torch.full((len(z),), float(self.level(bridge, t)), dtype=x.dtype, device=x.device)
+            scale = self._input_scale(bridge, t)
+            seen = (z if scale is None else scale * z).to(x.dtype)
+            out = self.network(self.conditioning.join(seen, condition), level)
+            y = prediction.convert(out, z, x_state, bridge=bridge, t=t, kind=self.objective.kind)
+            return Estimate(y, c2=prediction.large_variance(bridge, t) if self.large_variance else 0.0)
+
+        return Conditional(predict, condition, null)
 
     def _clipped(self, denoise: Denoiser) -> Denoiser:
         if not self.clip:

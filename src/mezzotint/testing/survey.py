@@ -369,8 +369,13 @@ IDEAS: tuple[Idea, ...] = (
         "4.2",
         "Classifier guidance",
         "guidance:classifier",
+        "methods.classifier_sr:build",
+        "networks.classifier:NoisyClassifier",
         "tests/test_guidance.py::test_classifier_guidance_in_noise_is_the_papers",
         "tests/test_guidance.py::test_the_exact_classifier_is_classifier_free_guidance",
+        "tests/methods/test_classifier_sr.py::test_the_exact_classifier_gives_the_exact_conditional_denoiser",
+        "tests/methods/test_classifier_sr.py::test_a_trained_classifier_comes_near_the_exact_gradient",
+        methods=("classifier-sr",),
         erratum="the classifier is trained separately, on noised pictures",
     ),
     _at(
@@ -379,6 +384,7 @@ IDEAS: tuple[Idea, ...] = (
         "guidance:classifier_free",
         "tests/test_guidance.py::test_the_guided_score_of_two_gaussians",
         "tests/test_guidance.py::test_guidance_is_the_same_in_every_kind_of_prediction",
+        "tests/methods/test_guided_recipes.py::test_the_guided_score_of_two_gaussians_is_the_known_one",
         erratum="both terms are scores of z_t, unconditional and given x; neither is that of q(x | z_t)",
     ),
     _at(
@@ -386,7 +392,9 @@ IDEAS: tuple[Idea, ...] = (
         "Dropped conditions in training",
         "guidance:draw_drops",
         "guidance:drop_condition",
+        "conditioning.droppable:Droppable",
         "tests/test_guidance.py::test_conditions_are_dropped_for_single_pictures_on_every_path",
+        "tests/methods/test_guided_recipes.py::test_training_drops_the_whole_condition_of_single_pictures",
     ),
     # 4.3: state domains.
     _at(
