@@ -1,0 +1,63 @@
+"""DiffPIR: a proximal step on the measurement, then noise that is part old and part new.
+
+Zhu et al., "Denoising Diffusion Models for Plug-and-Play Image Restoration", arXiv 2305.08995, algorithm 1: y_c =
+argmin |x - A u|^2 / noise^2 + `weight` |u - y_hat|^2 / level^2 with level = s / a, which is `Measurement.correct` of
+variance level^2 / weight; eps from y_c; z_r = a_r y_c + s_r (sqrt(1 - zeta) eps + sqrt(zeta) fresh). 100 steps, short
+next to the clean end. Units: noise and level are those of one range here; the released code divides levels of [-1, 1]
+by noise of [0, 1], so that its lambda is four times ours (its 2 to 12 are 0.5 to 3). The release returns the network's
+last estimate without the proximal step (`last` False), which then does not fit the measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from mezzotint.bridges import Bridge
+from mezzotint.errors import UsageError
+from mezzotint.samplers.step import Estimate
+from mezzotint.zero_shot.kernels import kernel
+from mezzotint.zero_shot.solver import Plan, Problem
+
+
+@dataclass(frozen=True)
+class DiffPIR:
+    """The solver. UsageError for a weight that is not positive, and zeta outside 0 to 1."""
+
+    weight: float = 1.0
+    zeta: float = 0.25
+    last: bool = True
+    steps: int = 100
+    gradients: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.weight < float("inf") or not 0.0 <= self.zeta <= 1.0:
+            raise UsageError(f"weight {self.weight} and zeta {self.zeta} of diffpir: above 0, and from 0 to 1")
+
+    def grid(self, bridge: Bridge, steps: int) -> tuple[float, ...]:
+        """Quadratic: the i-th time is (i / steps)^2, on nodes where the bridge has a table."""
+        if bridge.nodes is None:
+            return bridge.grid(steps, spacing="quadratic")
+        if steps > bridge.nodes:
+            raise UsageError(f"{steps} steps on a table of {bridge.nodes}: use at most {bridge.nodes}")
+        low, places = 0, [0]
+        for i in range(1, steps + 1):
+            low = max(low + 1, round(bridge.nodes * (i / steps) ** 2))
+            places.append(low)
+        # Where many steps crowd next to the clean end they may not pass the last node.
+        places = [min(place, bridge.nodes - (steps - i)) for i, place in enumerate(places)]
+        return tuple(place / bridge.nodes for place in reversed(places))
+
+    def plan(self, problem: Problem, grid: Sequence[float]) -> Plan:
+        final = min(t for t in grid if t > 0.0)
+
+        def denoise(z: Tensor, t: float) -> Estimate:
+            found = problem.denoise(z, t)
+            if t == final and not self.last:
+                return found
+            variance = problem.level(t) ** 2 / self.weight
+            return replace(found, y=problem.measurement.correct(found.y, variance=variance), y_carry=None)
+
+        return Plan(grid, denoise, kernel("ddrm", eta=self.zeta**0.5))
