@@ -42,6 +42,28 @@ def test_explanation_finds_shift_and_cast(command: Command, pair: tuple[Path, Pa
     assert all(name in lines for name in ("y-classic", "y-modern", "rgb-full"))
 
 
+def test_explanation_compares_under_every_protocol(command: Command, save: Save, tmp_path: Path) -> None:
+    true = save(tmp_path / "true.png", height=180, width=200)
+    pixels = images.read(true).pixels
+    noise = np.random.default_rng(0).integers(-30, 31, pixels.shape)
+    images.write(images.Picture(np.clip(pixels + noise, 0, 255).astype(np.uint8)), tmp_path / "noisy.png")
+    outcome = command("compare", true, tmp_path / "noisy.png", "--explain", "--json", "--scale", 3)
+    found = json.loads(outcome.out)["protocols"]
+    a, b = (images.read(path).pixels for path in (true, tmp_path / "noisy.png"))
+    assert list(found) == list(quality.protocols.names())
+    for name, row in found.items():
+        assert row["psnr"] == quality.psnr(a, b, protocol=name, scale=3)
+        assert row["ssim"] == quality.ssim(a, b, protocol=name, scale=3)
+        assert row["ms_ssim"] == quality.ms_ssim(a, b, protocol=name, scale=3)
+        maps = quality.ssim_maps(a, b, protocol=name, scale=3)
+        assert [row[key] for key in ("luminance", "contrast", "structure")] == pytest.approx(
+            [maps.luminance.mean(), maps.contrast.mean(), maps.structure.mean()]
+        )
+    lines = command("compare", true, tmp_path / "noisy.png", "--explain", "--scale", 3).out.splitlines()
+    (line,) = [line for line in lines if line.startswith("  y-classic")]
+    assert line.split()[1:3] == [f"{found['y-classic']['psnr']:.4f}", f"{found['y-classic']['ssim']:.6f}"]
+
+
 def test_equal_pictures_are_infinitely_alike(command: Command, pair: tuple[Path, Path]) -> None:
     found = json.loads(command("compare", pair[0], pair[0], "--json").out)
     assert (found["psnr"], found["ssim"], found["lpips"]) == ("inf", 1.0, 0.0)
@@ -52,6 +74,8 @@ def test_tiny_pictures_are_compared_as_far_as_they_can_be(command: Command, save
     outcome = command("compare", photo, photo, "--protocol", "rgb-full", "--scale", 2)
     assert outcome.status == 0
     assert "ssim     not defined" in outcome.out
+    explained = command("compare", photo, photo, "--protocol", "rgb-full", "--scale", 2, "--explain")
+    assert explained.status == 0 and "rgb-full           inf           -" in explained.out
 
 
 def test_pictures_of_two_sizes_fail_in_one_line(command: Command, save: Save, pair: tuple[Path, Path]) -> None:

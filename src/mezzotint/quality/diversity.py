@@ -76,7 +76,7 @@ class BestOfSamples:
     def __init__(self) -> None:
         self.count = 0
         self._least: np.ndarray = np.zeros(())
-        self._least_mean = math.inf
+        self.least_mean = math.inf
 
     def add(self, distance: np.ndarray) -> None:
         """Take the map of one more sample; all have the same shape."""
@@ -87,21 +87,21 @@ class BestOfSamples:
         merged = BestOfSamples()
         for part in (self, other):
             if part.count:
-                merged._join(part.count, part._least, part._least_mean)
+                merged._join(part.count, part._least, part.least_mean)
         return merged
 
     def score(self) -> float:
         """Return the score in per cent; raises InputError for fewer than two samples and for a perfect one."""
         _check_several(self.count)
-        if self._least_mean == 0:
+        if self.least_mean == 0:
             raise InputError("a sample equals the reference: its diversity score is not defined")
-        return 100 * (self._least_mean - float(self._least.mean())) / self._least_mean
+        return 100 * (self.least_mean - float(self._least.mean())) / self.least_mean
 
     def _join(self, count: int, least: np.ndarray, mean: float) -> None:
         if self.count and least.shape != self._least.shape:
             raise InputError(f"maps of {least.shape} and of {self._least.shape}: samples of one picture have one size")
         self._least = np.minimum(self._least, least) if self.count else least.copy()
-        self._least_mean = min(self._least_mean, mean)
+        self.least_mean = min(self.least_mean, mean)
         self.count += count
 
 

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mezzotint.errors import WeightsError
+from mezzotint.errors import InputError, WeightsError
 from mezzotint.quality import published
 from mezzotint.quality.frechet import frechet_distance_of_features, kernel_distance
 from mezzotint.quality.levels import Picture, to_levels
 
 SIDE = 299
-WIDTH = 2048
 _FILE = "pt_inception-2015-12-05-6726825d.pth"
 _SHA256_START = "6726825d"
 WAY = (
@@ -220,19 +219,23 @@ def fid(
     Differs from clean-fid in the port of the weights only. To compare with published figures, use their sets and crops
     and at least 10,000 pictures. Errors are those of `inception_features` and `frechet_distance`.
     """
-    return frechet_distance_of_features(*(_features(pictures, path) for pictures in (reference, candidate)))
+    return frechet_distance_of_features(*_features(reference, candidate, path))
 
 
 def kid(
     reference: Sequence[Picture], candidate: Sequence[Picture], *, path: str | os.PathLike[str] | None = None
 ) -> float:
     """Return the kernel Inception distance of two sets of pictures; arguments and errors as `fid`."""
-    return kernel_distance(*(_features(pictures, path) for pictures in (reference, candidate)))
+    return kernel_distance(*_features(reference, candidate, path))
 
 
-def _features(pictures: Sequence[Picture], path: str | os.PathLike[str] | None) -> np.ndarray:
-    rows = [inception_features(picture, path=path) for picture in pictures]
-    return np.concatenate(rows) if rows else np.zeros((0, WIDTH))
+def _features(
+    reference: Sequence[Picture], candidate: Sequence[Picture], path: str | os.PathLike[str] | None
+) -> list[np.ndarray]:
+    for pictures in (reference, candidate):
+        if len(pictures) < 2:
+            raise InputError(f"a set of {len(pictures)} pictures has no distribution: give at least two")
+    return [np.concatenate([inception_features(one, path=path) for one in group]) for group in (reference, candidate)]
 
 
 def weights_file() -> Path:

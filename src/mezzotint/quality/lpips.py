@@ -125,6 +125,11 @@ class LpipsNetwork(nn.Module):
                 maps.append(state / (length + _EPSILON))
         return maps
 
+    def last(self, picture: Tensor) -> Tensor:
+        """Return the last layer's output (b, c, h, w) for pictures (b, 3, h, w) in [0, 1], of any length."""
+        shift = picture.new_tensor(_SHIFT).view(1, 3, 1, 1)
+        return self.features((2 * picture - 1 - shift) / picture.new_tensor(_SCALE).view(1, 3, 1, 1))
+
     def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
         """Return the LPIPS distances (b,) between two results of `describe` (equation 1 of the paper)."""
         total = torch.zeros(a[0].shape[0], dtype=a[0].dtype, device=a[0].device)

@@ -15,6 +15,8 @@ _OTHER = {
     "steps": Measure("steps", "steps", 0, None),
 }
 
+_STABILITY = Measure("stability", "stability (levels²)", 2, None, "samples")
+
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
@@ -88,7 +90,7 @@ def to_html(evaluation: Evaluation, *, title: str = "Evaluation") -> str:
     if notes:
         parts += ["<h2>Notes</h2><ul>", *notes, "</ul>"]
     parts.append("<h2>Pictures</h2>")
-    parts += [_picture_table(evaluation, column) for column in _columns(evaluation)]
+    parts += [_picture_table(evaluation, column) for column in _columns(evaluation) if column.of == "picture"]
     parts.append("<h2>Settings</h2>")
     parts.append(_settings_table(evaluation))
     parts.append("</body></html>")
@@ -103,6 +105,10 @@ def _headline(evaluation: Evaluation) -> str:
         text += f" of {data['folder']}"
     text += f", x{evaluation['scale']:g}, protocol {evaluation['protocol']}, "
     text += f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    sets = evaluation.get("sets")
+    if sets:
+        side = sets["patch"]
+        text += f"; sets of {sets['count']} {'whole pictures' if side is None else f'patches of {side}x{side} pixels'}"
     return text
 
 
@@ -149,6 +155,8 @@ def _cell(text: str) -> str:
 def _calibration_rows(evaluation: Evaluation) -> list[list[str]]:
     """Return a heading and one row a method that drew several samples; nothing where there is none."""
     rows = []
+    present = {key for figures in evaluation["methods"].values() for key in figures.get("calibration", {})}
+    extra = [measure for measure in (_STABILITY, *MEASURES) if measure.name in present]
     for name, figures in evaluation["methods"].items():
         calibration = figures.get("calibration")
         if calibration:
@@ -163,10 +171,11 @@ def _calibration_rows(evaluation: Evaluation) -> list[list[str]]:
                     _number(calibration["rank_correlation"], 3),
                     _number(calibration["diversity"], 2),
                     _number(calibration["sample_mean"].get("psnr"), 4),
+                    *(_number(calibration.get(measure.name), measure.digits) for measure in extra),
                 ]
             )
     heading = ["method", "samples", "spread² / error²", "95 %", "ideal", "rank correlation", "diversity (levels)"]
-    return [[*heading, "PSNR dB of the mean"], *rows] if rows else []
+    return [[*heading, "PSNR dB of the mean", *(measure.heading for measure in extra)], *rows] if rows else []
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
