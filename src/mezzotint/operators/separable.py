@@ -93,6 +93,24 @@ class FilterAxis:
 
 
 @dataclass(frozen=True)
+class AreaAxis:
+    """Means over n_out equal lengths of the axis, whose ends may lie inside samples."""
+
+    n_in: int
+    n_out: int
+
+    def taps(self) -> tuple[Tensor, Tensor]:
+        length = self.n_in / self.n_out
+        start = length * torch.arange(self.n_out, dtype=torch.float64)
+        # The tiny term keeps ends that fall on the edge of a sample, but for rounding, on it.
+        first = torch.floor(start + 1e-9)
+        position = first[:, None] + torch.arange(math.ceil(length) + 1, dtype=torch.float64)
+        overlap = torch.minimum(start[:, None] + length, position + 1) - torch.maximum(start[:, None], position)
+        weights = overlap.clamp_min(0) / length
+        return weights / weights.sum(1, keepdim=True), position.to(torch.int64).clamp(max=self.n_in - 1)
+
+
+@dataclass(frozen=True)
 class ComposedAxis:
     """`second` after `first`."""
 
@@ -347,6 +365,16 @@ def average(*, height: int, width: int, scale: int, border: Border = "symmetric"
     _check_border(border)
     rows, columns = (FilterAxis(n, scale, (1 / scale,) * scale, 0, border) for n in (height, width))
     return Separable(rows, columns)
+
+
+def area(*, height: int, width: int, size: Size) -> Separable:
+    """Means over the areas of `size` equal pixels, whole or not: OpenCV's INTER_AREA, to shrink and to enlarge.
+
+    Raises UsageError for sides below 1.
+    """
+    check_size("area", height, width)
+    check_size("area", *size)
+    return Separable(AreaAxis(height, size[0]), AreaAxis(width, size[1]))
 
 
 def _check_border(border: str) -> None:
