@@ -9,9 +9,12 @@ import torch
 
 from mezzotint import methods
 from mezzotint.conditioning.features import DenseFeatures
+from mezzotint.data import sets
 from mezzotint.methods.recipe import Recipe
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.testing import check_method
+from mezzotint.training import read_run
+from mezzotint.training.loop import learning_rate
 
 _BLOCKS = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "groups": 4}
 # What makes each official preset small; its parts stay those of the preset.
@@ -135,3 +138,44 @@ def test_official_presets_can_be_guided(name):
     x = torch.rand(1, 3, 3, 2, generator=torch.Generator().manual_seed(2))
     plain, strong = (method.sample(x, steps=2, noise=Noise(0), guidance=guidance) for guidance in (1.0, 2.0))
     assert (plain - strong).abs().max() > 1e-4
+
+
+# -- their run files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "warmup", "side"),
+    [
+        # Pictures seen in all, steps until the full rate, and the side of a large crop, as the authors have them.
+        ("cold-diffusion", 700_000 * 32 * 2, 1, 128),
+        ("ddpm-sr", 800_000 * 128, 5000, 32),
+        ("diwa", 1_000_000 * 256, 1, 192),
+        ("i2sb", 1_000_000 * 256, 1, 256),
+        ("resshift", 300_000 * 64, 5000, 256),
+        ("sde-sr", 1_300_000 * 128, 5000, 32),
+        ("sr3", 1_000_000 * 4, 1, 128),
+        ("srdiff", 400_000 * 64, 1, 160),
+    ],
+)
+def test_run_files_have_the_published_training(name, pictures, warmup, side, request):
+    path = request.config.rootpath / "training" / f"{name}-official.toml"
+    run = read_run(path)
+    assert (run.method, run.preset) == (name, "official") and run.scale in methods.find(name).scales
+    assert run.steps * run.batch == pictures and run.scale * run.pictures.crop == side
+    assert learning_rate(run, warmup - 1) == pytest.approx(run.optimiser.rate)
+    assert warmup == 1 or learning_rate(run, warmup // 2 - 1) == pytest.approx(run.optimiser.rate / 2, rel=1e-3)
+    assert learning_rate(run, run.steps - 1) == pytest.approx(run.optimiser.final_rate, rel=1e-2)
+    if run.pictures.dataset is not None:
+        (chosen,) = (data for data in sets.all_sets() if data.name == run.pictures.dataset)
+        assert run.pictures.split is None or run.pictures.split in {split.name for split in chosen.splits}
+    with torch.device("meta"):
+        methods.build(name, scale=run.scale, preset=run.preset, config=run.config)
+    comment = path.read_text().split("method =")[0]
+    assert "nobody has run this file" in comment.replace("\n# ", " ").lower()
+    assert f"training/{name}-official.toml" in comment
+
+
+def test_every_run_file_of_an_official_preset_is_checked(request):
+    found = sorted(path.name for path in (request.config.rootpath / "training").glob("*-official.toml"))
+    checked = [mark for mark in test_run_files_have_the_published_training.pytestmark if mark.name == "parametrize"]
+    assert found == [f"{values[0]}-official.toml" for values in checked[0].args[1]]

@@ -17,6 +17,7 @@ from mezzotint.samplers import (
     adaptive,
     ancestral,
     annealed_langevin,
+    corrections,
     euler_maruyama,
     langevin_step,
     retained,
@@ -198,6 +199,16 @@ def test_the_corrector_takes_songs_step():
     size = 2 * (1 - alpha) * (0.16 * eps.norm() / pull.norm()) ** 2
     assert torch.allclose(found, z + size * pull + (2 * size).sqrt() * eps, atol=1e-12) and carry == "kept"
     assert corrector(z, 0.0, PRIOR.denoiser(bridge), lambda: eps, None)[0] is z
+
+
+@pytest.mark.parametrize("bridge", [VP(LinearSDE()), VE(Geometric())], ids=["vp", "ve"])
+def test_corrections_of_a_walk_have_the_factor_of_its_steps(bridge):
+    make = corrections(steps=2, ratio=0.3)
+    assert make is not None and corrections(steps=0, ratio=0.3) is None
+    after = make(bridge, None, 100)
+    assert isinstance(after, LangevinCorrector) and after.bridge is bridge and (after.steps, after.ratio) == (2, 0.3)
+    wanted = 1.0 if isinstance(bridge, VE) else retained(bridge, 100)(0.4)
+    assert after.factor is not None and after.factor(0.4) == wanted
 
 
 def test_the_corrector_brings_a_wrong_distribution_nearer():

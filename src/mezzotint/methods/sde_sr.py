@@ -29,7 +29,7 @@ _NCSNPP = {**networks.published("ncsnpp"), "dropout": 0.1}
 _DDPMPP = {**_NCSNPP, "filtered": False, "pyramid": False, "told": "time"}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {**_OPTIONS, "told": "ratio", "network": SMALL_UNET},
-    "official": {**_OPTIONS, "network": _DDPMPP},
+    "official": {**_OPTIONS, "sampler": "euler-maruyama", "corrections": 0, "network": _DDPMPP},
     "official-ve": {**_OPTIONS, "sde": "ve", "network": _NCSNPP},
 }
 
