@@ -29,6 +29,7 @@ FEW: dict[str, dict[str, Any]] = {
         "encoder": {"blocks": 2, "features": 8, "growth": 4, "width": 8},
         "network": {"channels": 8, "multipliers": (1, 2)},
     },
+    "ncsn-sr@official": {"network": {"channels": 8, "multipliers": (1, 2, 2), "dilations": (1, 1, 2)}},
     "sde-sr@official": {"network": {**_BLOCKS, "attention": (1,)}},
     "sde-sr@official-ve": {"network": {**_BLOCKS, "attention": (1,)}},
     "resshift@official": {"network": {**_BLOCKS, "size": 16, "window": 4, "embed": 8, "head": 4, "ratio": 2}},
@@ -67,6 +68,7 @@ def test_every_official_preset_is_here():
         # The U-Nets of DDPM with the three channels of x in the first convolution.
         ("ddpm-sr@official", {}, 35_746_307 + 3 * 128 * 9),
         ("ddpm-sr@official-256", {}, 113_673_219 + 3 * 128 * 9),
+        ("ncsn-sr@official", {}, 29_694_083 + 3 * 128 * 9),
         # And those of the stochastic equations: once more where the input is halved beside the blocks.
         ("sde-sr@official", {}, 61_804_419 + 3 * 128 * 9),
         ("sde-sr@official-ve", {}, 62_758_915 + 2 * 3 * 128 * 9),
@@ -151,6 +153,7 @@ def test_official_presets_can_be_guided(name):
         ("ddpm-sr", 800_000 * 128, 5000, 32),
         ("diwa", 1_000_000 * 256, 1, 192),
         ("i2sb", 1_000_000 * 256, 1, 256),
+        ("ncsn-sr", 300_000 * 128, 1, 32),
         ("resshift", 300_000 * 64, 5000, 256),
         ("sde-sr", 1_300_000 * 128, 5000, 32),
         ("sr3", 1_000_000 * 4, 1, 128),

@@ -69,6 +69,16 @@ def on_grid(bridge: Bridge, *, spacing: Spacing = "uniform") -> Callable[[int], 
     return lambda steps: (bridge, bridge.grid(steps, spacing=spacing))
 
 
+def made_anew(make: Callable[[int], Bridge]) -> Callable[[int], tuple[Bridge, Sequence[float]]]:
+    """The walk over all nodes of a process that `make` makes for its number of steps (NCSN)."""
+
+    def walk(steps: int) -> tuple[Bridge, Sequence[float]]:
+        bridge = make(steps)
+        return bridge, bridge.grid(steps)
+
+    return walk
+
+
 class Recipe(nn.Module):
     """Diffuse the state of a domain over a bridge with one network that sees the small picture.
 

@@ -15,12 +15,14 @@ from mezzotint.networks.convnext_unet import ConvNeXtUNet
 from mezzotint.networks.ddpm import DDPMUNet
 from mezzotint.networks.mish_unet import MishUNet
 from mezzotint.networks.ncsnpp import NCSNpp
+from mezzotint.networks.refinenet import RefineNet
 from mezzotint.networks.swin_unet import SwinUNet
 from mezzotint.networks.unet import UNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "sr3": UNet,
     "ddpm": DDPMUNet,
+    "refinenet": RefineNet,
     "ncsnpp": NCSNpp,
     "adm": ADM,
     "swin": SwinUNet,
