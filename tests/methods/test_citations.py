@@ -175,6 +175,24 @@ def test_a_result_cites_what_its_request_used() -> None:
     assert "zhang2018lpips" not in _keys(sharp) and "song2021denoising" not in _keys(sharp)
 
 
+def test_guidance_and_colour_are_cited_where_they_were_used() -> None:
+    def keys(method: str, **changes: object) -> set[str]:
+        return _keys(citations.of_records([_record(method=method, realism=None, **changes)]))
+
+    plain = keys("ddpm-sr", guidance=1.0)
+    assert keys("ddpm-sr", guidance=2.0) == plain | {"ho2022classifier"} == _keys(citations.of_method("ddpm-sr"))
+    assert keys("sr3", guidance=0.0) == keys("sr3") | {"ho2022classifier"}
+    assert "dhariwal2021diffusion" in keys("classifier-sr")
+    assert keys("bicubic", colour="wavelet") == keys("bicubic") | {"wang2024stablesr"}
+    parts = {c.entry.key: c.parts for c in citations.of_records([_record(method="classifier-sr", realism=None)])}
+    assert parts["dhariwal2021diffusion"] == ("method classifier-sr", "guidance classifier")
+    unguided = citations.of_records([_record(method="classifier-sr", realism=None, guidance=0.0)])
+    assert {c.entry.key: c.parts for c in unguided}["dhariwal2021diffusion"] == ("method classifier-sr",)
+    figures = {"settings": {"guidance": 2.0, "colour": "mean-std"}, "mean": {"psnr": 1.0}}
+    of_figures = citations.of_evaluation({"methods": {"sr3 guidance 2": figures, "bicubic": {"settings": {}}}})
+    assert {"ho2022classifier", "wang2024stablesr"} <= _keys(of_figures)
+
+
 def test_several_results_are_cited_once_with_every_version() -> None:
     records = [_record(realism=0.0), _record(method="bicubic", realism=None, steps=None, version="0.0.9")]
     found = citations.of_records(records)

@@ -33,6 +33,7 @@ class Settings:
     realism: float | None
     guidance: float
     consistent: bool | None
+    colour: str
     tile: int | str | None
     range: tuple[float, float] | None
     deadline: float | None
@@ -54,6 +55,7 @@ class Settings:
             realism=self.realism,
             guidance=self.guidance,
             consistent=self.consistent,
+            colour=self.colour,
             tile=self.tile,
         )
 
@@ -150,6 +152,10 @@ def asked(
             "--consistent/--no-consistent", help="Make the result shrink back to the input.", show_default=False
         ),
     ] = None,
+    colour: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"Give the result the colours of the input: {', '.join(options.COLOURS)}."),
+    ] = "none",
     tile: Annotated[
         str, typer.Option(metavar="PIXELS|auto|none", help="Side of the tiles of the input worked on at a time.")
     ] = "auto",
@@ -207,6 +213,7 @@ def asked(
         realism=None if realism is None else options.real(realism, option="--realism", low=0, high=1),
         guidance=options.real(guidance, option="--guidance", low=0, high=options.LARGEST_GUIDANCE),
         consistent=consistent,
+        colour=options.one_of(colour, option="--colour", choices=options.COLOURS),
         tile=options.tile(tile),
         range=None if range is None else options.range_of_values(range),
         deadline=None if deadline is None else options.seconds(deadline, option="--deadline"),

@@ -43,6 +43,13 @@ def evaluate(
             "--consistent/--no-consistent", help="Make results shrink back to the small picture.", show_default=False
         ),
     ] = None,
+    colour: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"Give results of learned methods the colours of the small picture: {', '.join(options.COLOURS)}.",
+        ),
+    ] = "none",
     protocol: Annotated[str, typer.Option(metavar="NAME", help="y-modern, y-classic, rgb or rgb-full.")] = "y-modern",
     measure: Annotated[
         list[str] | None,
@@ -72,6 +79,7 @@ def evaluate(
     """Measure methods on a folder of true pictures, whose small versions are made here."""
     factor = options.scale(scale)
     seeds = _seeds(seed, samples)
+    options.one_of(colour, option="--colour", choices=options.COLOURS)
     options.one_of(device, option="--device", choices=options.DEVICES)
     values = Grid(
         steps=(None,)
@@ -101,7 +109,9 @@ def evaluate(
         candidates = [
             candidate
             for name in method
-            for candidate in _candidates(name, values, scale=factor, consistent=consistent, device=device)
+            for candidate in _candidates(
+                name, values, scale=factor, consistent=consistent, colour=colour, device=device
+            )
         ]
     except MezzotintError as error:
         raise UsageError(str(error)) from None
@@ -152,7 +162,9 @@ def _seeds(seed: str, samples: str) -> tuple[int, ...]:
     return seeds if count == 1 else tuple(range(first, first + count))
 
 
-def _candidates(name: str, values: Grid, *, scale: float, consistent: bool | None, device: str) -> Iterator[Candidate]:
+def _candidates(
+    name: str, values: Grid, *, scale: float, consistent: bool | None, colour: str, device: str
+) -> Iterator[Candidate]:
     """Yield a method with each of the settings that it takes."""
     from mezzotint.upscaler import Interpolation, load
 
@@ -164,8 +176,9 @@ def _candidates(name: str, values: Grid, *, scale: float, consistent: bool | Non
     strengths = values.guidance if upscaler.engine.guidable else (None,)
     for steps, realism, guidance in itertools.product(values.steps, realisms, strengths):
         yield _diffusion(
-            name, upscaler, steps=steps, realism=realism, guidance=guidance, consistent=consistent, scale=scale
-        )
+            name, upscaler, steps=steps, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
+            scale=scale,
+        )  # fmt: skip
 
 
 def _baseline(name: str, engine: Interpolation, *, scale: float) -> Candidate:
@@ -197,6 +210,7 @@ def _diffusion(
     realism: float | None,
     guidance: float | None,
     consistent: bool | None,
+    colour: str,
     scale: float,
 ) -> Candidate:
     from mezzotint.quality import Candidate, Output
@@ -204,7 +218,7 @@ def _diffusion(
     def upscale(x: np.ndarray, seed: int) -> Output:
         result = upscaler(
             x, scale=scale, seed=seed, steps=steps, realism=realism, guidance=1.0 if guidance is None else guidance,
-            consistent=consistent, floats=True,
+            consistent=consistent, colour=colour, floats=True,
         )  # fmt: skip
         return Output(result.floats[0], {"nfe": result.record.evaluations})
 
@@ -215,6 +229,7 @@ def _diffusion(
         "realism": upscaler.realism if realism is None else realism,
         "guidance": (1.0 if guidance is None else guidance) if upscaler.engine.guidable else None,
         "consistent": upscaler.consistent if consistent is None else consistent,
+        "colour": colour,
         "weights": upscaler.weights,
     }
     fixed = settings["realism"] == 0

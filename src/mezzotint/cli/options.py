@@ -12,6 +12,7 @@ LARGEST_SEED = 2**64 - 1001
 LARGEST_STEPS = 4000
 SMALLEST_TILE = 16
 LARGEST_GUIDANCE = 100
+COLOURS = ("none", "mean-std", "wavelet")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

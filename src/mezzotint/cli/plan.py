@@ -66,6 +66,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "realism": request.realism,
         "guidance": request.guidance,
         "consistent": request.consistent,
+        "colour": request.colour,
         "samples": found.samples,
         "seed": request.seed,
         "chain": [{"pass": name, "size": list(size)} for name, size in zip(found.chain, found.sizes, strict=True)],
@@ -86,7 +87,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     words = [facts["method"]]
     words += [f"{name} {facts[name]:g}" for name in ("steps", "realism") if facts[name] is not None]
     words += [f"guidance {facts['guidance']:g}"] * (facts["guidance"] != 1)
-    words += ["consistent"] * facts["consistent"] + [f"seed {facts['seed']}"]
+    words += ["consistent"] * facts["consistent"]
+    words += [f"colour {facts['colour']}"] * (facts["colour"] != "none") + [f"seed {facts['seed']}"]
     outputs_ = facts["outputs"]
     lines = [
         ("output", outputs_[0] if len(outputs_) == 1 else f"{outputs_[0]} and {len(outputs_) - 1} more"),

@@ -461,6 +461,7 @@ def _lines(findings: dict[str, Any]) -> list[str]:
     words += [f"{name} {request[name]:g}" for name in ("steps", "realism") if request[name] is not None]
     words += [f"guidance {request['guidance']:g}"] * (request["guidance"] != 1)
     words += ["consistent"] * request["consistent"]
+    words += [f"colour {request['colour']}"] * (request["colour"] != "none")
     lines = [
         ("result", f"{findings['result']}, by mezzotint {findings['version']['recorded']}"),
         ("input", f"{findings['input']}, {findings['input_found']}: its pixels are the recorded ones"),

@@ -390,6 +390,23 @@ _ENTRIES: tuple[Entry, ...] = (
         arxiv="2207.12598",
     ),
     Entry(
+        "wang2024stablesr",
+        "article",
+        "Exploiting Diffusion Prior for Real-World Image Super-Resolution",
+        (
+            ("Wang", "Jianyi"),
+            ("Yue", "Zongsheng"),
+            ("Zhou", "Shangchen"),
+            ("Chan", "Kelvin C. K."),
+            ("Loy", "Chen Change"),
+        ),
+        2024,
+        journal="International Journal of Computer Vision",
+        volume="132",
+        arxiv="2305.07015",
+        doi="10.1007/s11263-024-02168-7",
+    ),
+    Entry(
         "salmon2011parallel",
         "inproceedings",
         "Parallel Random Numbers: As Easy as 1, 2, 3",
@@ -499,6 +516,8 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("conditioning", "features"): (OURS,),
     ("guidance", "classifier"): ("dhariwal2021diffusion",),
     ("guidance", "classifier-free"): ("ho2022classifier",),
+    ("colour", "mean-std"): ("wang2024stablesr",),
+    ("colour", "wavelet"): ("wang2024stablesr",),
     ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
     ("network", "span"): ("wan2023span",),
     ("network", "refiner"): (OURS,),
@@ -558,6 +577,7 @@ def of_records(records: Sequence[Record]) -> tuple[Citation, ...]:
         card = _known(record.recipe or request.method)
         used += _parts(card, realism=request.realism, guidance=request.guidance)
         used += _CONSISTENT if request.consistent else ()
+        used += _coloured(request.colour)
         used += [("size MATLAB bicubic", "keys1981cubic")] * any(
             step.startswith("bicubic to ") for step in request.chain
         )
@@ -585,6 +605,7 @@ def of_evaluation(evaluation: Mapping[str, Any]) -> tuple[Citation, ...]:
         guidance = settings.get("guidance")
         used += _parts(card, realism=settings.get("realism"), guidance=1.0 if guidance is None else guidance)
         used += _CONSISTENT if settings.get("consistent") is True else ()
+        used += _coloured(str(settings.get("colour", "none")))
         used += [(f"measure {name}", key) for name in mean for key in MEASURES.get(name, ())]
     return _collected(used, version=__version__)
 
@@ -632,6 +653,10 @@ def _parts(card: MethodCard, *, realism: float | None, guidance: float | None) -
     used += _CHOICES.get(card.name, ())
     used += () if card.deterministic else _NOISE
     return [(part, key) for part, key in used if key != OURS]
+
+
+def _coloured(colour: str) -> list[tuple[str, str]]:
+    return [(f"colour {colour}", key) for key in AXES.get(("colour", colour), ())]
 
 
 def _guide(card: MethodCard, guidance: float | None) -> str:

@@ -556,11 +556,22 @@ IDEAS: tuple[Idea, ...] = (
         methods=("indi",),
     ),
     # 4.6: colour shift.
-    _later(
+    _at(
         "4.6",
-        "Colour normalisation and wavelet correction",
-        "colour",
+        "Colour normalisation",
+        "colour:match_moments",
+        "tests/test_colour.py::test_moments_are_those_of_the_reference",
+        "tests/test_colour.py::test_casts_of_a_channel_are_undone",
+        "tests/upscaler/test_colour.py::test_the_result_is_that_of_the_whole_picture",
         erratum="it takes the mean and the standard deviation of every channel, not picture and variance",
+    ),
+    _at(
+        "4.6",
+        "Wavelet correction of colours",
+        "colour:match_low_frequencies",
+        "tests/test_colour.py::test_the_transform_is_the_written_one_and_adds_up",
+        "tests/test_colour.py::test_the_impulse_has_the_figures_of_the_sheet",
+        "tests/test_colour.py::test_an_offset_is_removed_exactly_and_detail_stays",
     ),
     # 5: zero-shot.
     _at(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mezzotint import __version__, methods
 from mezzotint.baselines.span import Predictor
+from mezzotint.colour import NAMES as COLOURS
 from mezzotint.errors import InputError, UsageError
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.record import Consistency, Deadline, Machine, Record, Request, libraries
@@ -233,7 +234,7 @@ class Upscaler:
         work = passes.prepare(
             lambda start, stop: job.coding.decode(job.rows[start:stop]), coding=job.coding, survey=job.survey,
             request=request, engine=self.engine, settings=job.settings, device=self.device, clock=clock,
-            callback=tell, floats=floats,
+            callback=tell, floats=floats, hold=sink,
         )  # fmt: skip
         out = sink((*size, int(job.rows.shape[2])), job.coding.dtype)
         whole = np.empty((*size, job.coding.groups[0].stop), np.float32) if floats else None
@@ -305,10 +306,11 @@ class Upscaler:
 
         c is 1 or 3, or 2 or 4 with alpha last. One of `scale` (default 4; 1 < scale <= 64), `width`, `height`,
         `long_side` names the size. Sample k uses seed + k. `guidance` is the survey's lambda, how strongly a method
-        that was trained for it obeys the picture: 1 as trained, more is more. Every picture of a torch batch gets the
-        noise of its own pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names
-        the values that are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot
-        be used.
+        that was trained for it obeys the picture: 1 as trained, more is more. `colour` "mean-std" or "wavelet" gives
+        the result the colours of the picture (`mezzotint.colour`). Every picture of a torch batch gets the noise of
+        its own pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names the
+        values that are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot be
+        used.
         """
         if isinstance(picture, Tensor) and picture.ndim == 4:
             if len(picture) == 0:
@@ -404,8 +406,8 @@ class Upscaler:
             raise UsageError(f"realism {realism:g} lies outside 0 (the mean) to 1 (a sample)")
         if isinstance(samples, bool) or int(samples) != samples or not 1 <= samples <= 1000:
             raise UsageError(f"samples {samples} is not a whole number from 1 to 1000")
-        if colour != "none":
-            raise UsageError(f"colour {colour!r} is unknown: use none")
+        if colour not in COLOURS:
+            raise UsageError(f"colour {colour!r} is unknown: use one of {', '.join(COLOURS)}")
         return Settings(
             steps=self.steps if steps is None else int(steps),
             realism=self.realism if realism is None else float(realism),

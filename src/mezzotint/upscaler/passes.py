@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mezzotint.colour import REACH as COLOUR_REACH
+from mezzotint.colour import Moments, match_low_frequencies, moved
 from mezzotint.images import bands
 from mezzotint.images.alpha import REACH, bleed
+from mezzotint.images.spool import MEMORY_LIMIT
 from mezzotint.noise import Noise
 from mezzotint.operators.bicubic import MARGIN, REDUCTION_MARGIN, BicubicDown
 from mezzotint.record import Consistency, Request
 from mezzotint.upscaler.engines import Engine, Settings
 from mezzotint.upscaler.samples import Coding, Survey
-from mezzotint.upscaler.work import Rows
+from mezzotint.upscaler.work import Rows, RowSink, Sink
 
 ROUNDS = 4
 """How often the correction and the clip to [0, 1] alternate at most."""
@@ -158,11 +162,13 @@ def prepare(
     clock: Clock,
     callback: Callable[[], None],
     floats: bool = False,
+    hold: Sink = np.empty,
 ) -> Work:
     """Chain the stages of one sample; nothing is computed before the first row is read.
 
     `read(start, stop)`: rows of the small picture, (1, n, rows, w) in [0, 1] with alpha last. `callback` is called
-    `calls(...)` times while rows are read. `floats`: a second reader of the colours before they were rounded.
+    `calls(...)` times while rows are read. `floats`: a second reader of the colours before they were rounded. `hold`
+    makes what a whole picture waits in, h w n float32, until its colours are known (colour "mean-std").
     """
     h, w = request.input_size
     band = engine.layout(h, w, settings=settings).band
@@ -183,7 +189,7 @@ def prepare(
         x = bands.mapped(visible, lambda rows, channels=channels: rows[:, channels])
         y, before, operator = _passes(
             x, channels=channels.stop - channels.start, group=number, request=request, engine=engine, settings=settings,
-            clock=clock, callback=callback,
+            clock=clock, callback=callback, hold=hold,
         )  # fmt: skip
         final = bands.mapped(y, lambda rows: rows.clamp(0, 1))
         saved = bands.mapped(final, coding.levels)
@@ -241,6 +247,7 @@ def _passes(
     settings: Settings,
     clock: Clock,
     callback: Callable[[], None],
+    hold: Sink,
 ) -> tuple[bands.Stage, bands.Stage | None, str]:
     """The result at the exact size; what was missing before its correction, x - A y, where that has the size of the
     result; the operator."""
@@ -258,7 +265,11 @@ def _passes(
             small, channels=channels, width=w, size=goal, noise=noise, settings=settings, layout=layout,
             callback=callback,
         )  # fmt: skip
-        y = bands.mapped(clock.stage(large, "network"), lambda rows: rows.clamp(0, 1))
+        clock.stage(large, "network")
+        if request.colour != "none":
+            match = _moved if request.colour == "mean-std" else _recoloured
+            large = match(large, small, width=w, size=goal, channels=channels, clock=clock, hold=hold)
+        y = bands.mapped(large, lambda rows: rows.clamp(0, 1))
         if request.consistent:
             scale = goal[0] // h
             down = BicubicDown(scale=scale, height=goal[0], width=goal[1])
@@ -271,6 +282,63 @@ def _passes(
         ratio = max(1.0, size[0] / h)
         y = bands.resized(y, width=w, size=size, band=max(1, round(y.band * y.scales[0] * ratio)))
     return y, before, operator
+
+
+def _recoloured(
+    y: bands.Stage, x: bands.Stage, *, width: int, size: tuple[int, int], channels: int, clock: Clock, hold: Sink
+) -> bands.Stage:
+    """y of (height, width) `size` with the low frequencies of x, `width` pixels wide; see `mezzotint.colour`."""
+    own, wanted = _large_pair(y, x, width=width, size=size)
+
+    def beside(start: int, stop: int) -> tuple[Tensor, ...]:
+        return (torch.cat([reader.take(start, stop, keep=stop) for reader in (own, wanted)], dim=1),)
+
+    def match(window: Tensor, /, *, origin: tuple[int, int]) -> Tensor:
+        return match_low_frequencies(window[:, :channels], window[:, channels:])
+
+    both = bands.Stage(beside, height=size[0], band=own.stage.band)
+    return clock.stage(
+        bands.local(match, both, width=size[1], halo=COLOUR_REACH, scale=1, band=both.band), "colour"
+    )
+
+
+def _moved(
+    y: bands.Stage, x: bands.Stage, *, width: int, size: tuple[int, int], channels: int, clock: Clock, hold: Sink
+) -> bands.Stage:
+    """y of (height, width) `size` with the mean and deviation of x, enlarged; see `mezzotint.colour`.
+
+    The moments are those of the whole picture, so all of y is made, and kept in what `hold` makes, before its first row
+    is given; meanwhile the rows of x wait for their other readers in memory.
+    """
+    own, wanted = _large_pair(y, x, width=width, size=size)
+    band = own.stage.band
+
+    @functools.cache
+    def look() -> tuple[RowSink, Moments, Moments]:
+        held = hold((*size, channels), np.dtype(np.float32))
+        before, after = [], []
+        for start in range(0, size[0], band):
+            stop = min(size[0], start + band)
+            rows = own.take(start, stop, keep=stop)
+            before.append(Moments.of(rows))
+            after.append(Moments.of(wanted.take(start, stop, keep=stop)))
+            held[start:stop] = rows[0].permute(1, 2, 0).cpu().numpy()
+        return held, sum(before[1:], before[0]), sum(after[1:], after[0])
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        held, before, after = look()
+        rows = torch.from_numpy(np.ascontiguousarray(held[start:stop])).permute(2, 0, 1)[None]
+        return (moved(rows.to(before.mean.device), before, after),)
+
+    return clock.stage(bands.Stage(compute, height=size[0], band=band), "colour")
+
+
+def _large_pair(
+    y: bands.Stage, x: bands.Stage, *, width: int, size: tuple[int, int]
+) -> tuple[bands.Reader, bands.Reader]:
+    """Readers of y and of x enlarged to its size, row by row."""
+    band = min(size[0], max(1, y.band * y.scales[0]))
+    return bands.regrouped(y, rows=1, band=band).reader(), bands.resized(x, width=width, size=size, band=band).reader()
 
 
 def _consistent(
@@ -334,6 +402,16 @@ def _corrected(y: bands.Stage, missing: bands.Stage, *, down: BicubicDown, weigh
         return (torch.add(rows, change, alpha=weight).clamp_(0, 1),)
 
     return bands.Stage(compute, height=y.height, band=y.band, scales=y.scales)
+
+
+def colour_memory(request: Request, size: tuple[int, int], small: tuple[int, int], *, band: int, channels: int) -> int:
+    """Bytes, about, that the correction of colour holds in a pass from `small` to (height, width) `size`."""
+    if request.colour == "wavelet":
+        # Both pictures with their surroundings, and the two copies that a blur makes of their difference.
+        return 4 * channels * size[1] * 5 * (band + 2 * COLOUR_REACH)
+    if request.colour == "mean-std":
+        return 4 * channels * small[0] * small[1] + min(MEMORY_LIMIT, 4 * channels * size[0] * size[1])
+    return 0
 
 
 def deviation_of(rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request) -> Deviation:

@@ -68,6 +68,7 @@ def plan(job: Job, *, engine: Engine, device: torch.device, pace: Pace | None = 
         memory += int(_BESIDE * rows * goal[1] * job.coding.channels)
         if request.consistent:
             memory += passes.consistency_memory(goal, h)
+        memory += passes.colour_memory(request, goal, (h, w), band=int(rows), channels=job.coding.channels)
         reasons.append(f"pass {index + 1}: {_why(engine, layout, h, w, settings)}")
         h, w = goal
     groups = len(job.coding.groups)
