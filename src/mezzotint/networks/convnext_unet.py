@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import UsageError
-from mezzotint.networks.embedding import TimeEmbedding
+from mezzotint.networks.embedding import Chain, Timed, TimeEmbedding
 from mezzotint.networks.extension import extend
 
 
@@ -41,8 +41,8 @@ class ConvNeXtUNet(nn.Module):
         self.multiple = 2 ** (len(widths) - 1)
         self.embedding = TimeEmbedding(channels, out=channels, activation=nn.GELU(), closed=True)
 
-        def depth(width_in: int, width_out: int, *, normalise: bool = True) -> Layers:
-            return Layers(
+        def depth(width_in: int, width_out: int, *, normalise: bool = True) -> Chain:
+            return Chain(
                 ConvNeXtBlock(width_in, width_out, embedding=channels, normalise=normalise),
                 ConvNeXtBlock(width_out, width_out, embedding=channels),
                 LinearAttention(width_out, heads=heads, head=head),
@@ -52,7 +52,7 @@ class ConvNeXtUNet(nn.Module):
         self.down = nn.ModuleList(depth(*pair, normalise=index > 0) for index, pair in enumerate(pairs))
         self.shrink = nn.ModuleList(nn.Conv2d(width, width, 4, stride=2, padding=1) for width in widths[:-1])
         deepest = widths[-1]
-        self.middle = Layers(
+        self.middle = Chain(
             ConvNeXtBlock(deepest, deepest, embedding=channels),
             LinearAttention(deepest, heads=heads, head=head),
             ConvNeXtBlock(deepest, deepest, embedding=channels),
@@ -80,16 +80,7 @@ class ConvNeXtUNet(nn.Module):
         return self.last(h)[..., :rows, :columns]
 
 
-class Layers(nn.Sequential):
-    """Modules one after the other, the time given to the ConvNeXt blocks among them."""
-
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self:
-            h = layer(h, embedding) if isinstance(layer, ConvNeXtBlock) else layer(h)
-        return h
-
-
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtBlock(Timed):
     """A 7x7 convolution of each channel alone, the time added, then 3x3 to twice the width and back, beside a path.
 
     b width_in H W to b width_out H W. `embedding`: channels of the time, 0 for none. `normalise` False leaves the

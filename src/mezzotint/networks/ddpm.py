@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from mezzotint.errors import UsageError
 from mezzotint.networks.embedding import TimeEmbedding
-from mezzotint.networks.residual_unet import Attention, Doubled, Parts, ResidualUNet, TimedBlock
+from mezzotint.networks.residual_unet import Attention, Doubled, Halved, Parts, ResidualUNet, TimedBlock
 
 # That of GroupNorm, as in the authors' TensorFlow.
 _EPSILON = 1e-6
@@ -61,20 +60,9 @@ class DDPMUNet(ResidualUNet):
                 embedding=TimeEmbedding(channels, out=4 * channels, activation=nn.SiLU(), closed=True),
                 block=block,
                 mixer=mixer,
-                down=Halved,
+                down=lambda width: Halved(width, width),
                 up=Doubled,
             ),
             groups=groups,
             epsilon=_EPSILON,
         )
-
-
-class Halved(nn.Module):
-    """A 3x3 convolution of stride 2, zeros at the bottom and the right only: b width 2H 2W to b width H W."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(width, width, 3, stride=2)
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.convolution(F.pad(h, (0, 1, 0, 1)))

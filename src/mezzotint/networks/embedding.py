@@ -21,6 +21,22 @@ def sines(t: Tensor, *, width: int, closed: bool) -> Tensor:
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
 
+class Timed(nn.Module):
+    """A module that is called with (h, embedding), h b c H W and the embedded time b e."""
+
+
+class Chain(nn.Sequential):
+    """Modules one after the other, those that are None left out; a `Timed` one also gets the embedded time."""
+
+    def __init__(self, *layers: nn.Module | None) -> None:
+        super().__init__(*(layer for layer in layers if layer is not None))
+
+    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+        for layer in self:
+            h = layer(h, embedding) if isinstance(layer, Timed) else layer(h)
+        return h
+
+
 class TimeEmbedding(nn.Module):
     """Embed times b, numbers of nodes, as b `out`: `sines`, a layer of 4 `width`, an activation, a layer of `out`.
 

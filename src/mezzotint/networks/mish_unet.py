@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint.errors import UsageError
-from mezzotint.networks.embedding import TimeEmbedding
+from mezzotint.networks.embedding import Chain, Timed, TimeEmbedding
 from mezzotint.networks.extension import extend, mirror_edges
 
 
@@ -47,15 +47,19 @@ class MishUNet(nn.Module):
         self.features, self.multiple = in_channels - out_channels, 2 ** (len(widths) - 1)
         self.enter = nn.Conv2d(self.features, channels, 1) if self.features != channels else nn.Identity()
         self.embedding = TimeEmbedding(channels, out=channels, activation=nn.Mish(), closed=True)
+
+        def pair(width_in: int, width_out: int) -> Chain:
+            return Chain(*(MishBlock(width, width_out, embedding=channels) for width in (width_in, width_out)))
+
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         for width_in, width_out in zip([out_channels, *widths], widths, strict=False):
-            self.down.append(MishPair(width_in, width_out, embedding=channels))
+            self.down.append(pair(width_in, width_out))
         for width in widths[:-1]:
             self.shrink.append(nn.Conv2d(width, width, 3, stride=2))
-        self.middle = MishPair(widths[-1], widths[-1], embedding=channels)
+        self.middle = pair(widths[-1], widths[-1])
         self.up, self.grow = nn.ModuleList(), nn.ModuleList()
         for width_in, width_out in reversed(list(zip(widths[1:], widths, strict=False))):
-            self.up.append(MishPair(2 * width_in, width_out, embedding=channels))
+            self.up.append(pair(2 * width_in, width_out))
             self.grow.append(nn.ConvTranspose2d(width_out, width_out, 4, stride=2, padding=1))
         self.last = nn.Sequential(MirroredConvolution(channels, channels), nn.Conv2d(channels, out_channels, 1))
 
@@ -79,22 +83,7 @@ class MishUNet(nn.Module):
         return self.last(h)[..., :rows, :columns]
 
 
-class MishPair(nn.Module):
-    """Two residual blocks one after the other: b width_in H W to b width_out H W."""
-
-    def __init__(self, width_in: int, width_out: int, *, embedding: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            MishBlock(width, width_out, embedding=embedding) for width in (width_in, width_out)
-        )
-
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        for block in self.blocks:
-            h = block(h, embedding)
-        return h
-
-
-class MishBlock(nn.Module):
+class MishBlock(Timed):
     """Convolution, Mish, the time added after Mish and a layer, convolution, Mish, beside a residual path."""
 
     def __init__(self, width_in: int, width_out: int, *, embedding: int) -> None:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint.errors import UsageError
-from mezzotint.networks.embedding import TimeEmbedding
+from mezzotint.networks.embedding import Chain, Timed, TimeEmbedding
 from mezzotint.networks.extension import extend
-from mezzotint.networks.residual_unet import Attention, zeroed
+from mezzotint.networks.residual_unet import Attention, Halved, zeroed
 
 Told = Literal["time", "noise"]
 _EPSILON = 1e-6
@@ -83,16 +83,16 @@ class NCSNpp(nn.Module):
                 layers: list[nn.Module] = [block(width, target)]
                 if depth in attention:
                     layers.append(attend(target))
-                self.down.append(Timed(*layers))
+                self.down.append(Chain(*layers))
                 width = target
                 skips.append(width)
             if depth < deepest:
-                self.down.append(Timed(block(width, width, resample="down")))
+                self.down.append(Chain(block(width, width, resample="down")))
                 skips.append(width)
                 if pyramid:
                     self.pyramid.append(FilteredHalf(seen, width) if filtered else Halved(seen, width))
                     seen = width
-        self.middle = Timed(block(width, width), attend(width), block(width, width))
+        self.middle = Chain(block(width, width), attend(width), block(width, width))
         self.up = nn.ModuleList()
         for depth, target in reversed(list(enumerate(widths))):
             for index in range(blocks + 1):
@@ -102,7 +102,7 @@ class NCSNpp(nn.Module):
                     layers.append(attend(width))
                 if index == blocks and depth > 0:
                     layers.append(block(width, width, resample="up"))
-                self.up.append(Timed(*layers))
+                self.up.append(Chain(*layers))
         last = zeroed(nn.Conv2d(width, out_channels, 3, padding=1))
         self.last = nn.Sequential(nn.GroupNorm(_groups(width, groups), width, eps=_EPSILON), nn.SiLU(), last)
         self.blocks = blocks
@@ -129,7 +129,7 @@ class NCSNpp(nn.Module):
 Resample = Literal["none", "down", "up"]
 
 
-class ScoreBlock(nn.Module):
+class ScoreBlock(Timed):
     """Two 3x3 convolutions with the embedded level added between them, beside a path, the sum over sqrt(2).
 
     b width_in H W to b width_out H W. `resample` halves or doubles the sides of both before the first convolution; the
@@ -161,15 +161,6 @@ class ScoreBlock(nn.Module):
             return filter_down(h) if self.filtered else F.avg_pool2d(h, 2)
         if self.resample == "up":
             return filter_up(h) if self.filtered else F.interpolate(h, scale_factor=2.0, mode="nearest")
-        return h
-
-
-class Timed(nn.Sequential):
-    """Modules one after the other, the embedded level given to the blocks among them."""
-
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self:
-            h = layer(h, embedding) if isinstance(layer, ScoreBlock) else layer(h)
         return h
 
 
@@ -210,17 +201,6 @@ class FilteredHalf(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         kernel = _binomial(h).expand(h.shape[1], 1, 4, 4)
         return self.convolution(F.conv2d(h, kernel, padding=2, groups=h.shape[1]))
-
-
-class Halved(nn.Module):
-    """A 3x3 convolution of stride 2, zeros at the bottom and the right only: b width_in 2H 2W to b width_out H W."""
-
-    def __init__(self, width_in: int, width_out: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(width_in, width_out, 3, stride=2)
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.convolution(F.pad(h, (0, 1, 0, 1)))
 
 
 def filter_down(h: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mezzotint.errors import UsageError
+from mezzotint.networks.embedding import Chain, Timed
 from mezzotint.networks.extension import extend
 
 
@@ -20,7 +21,8 @@ class Parts:
 
     `block(width_in, width_out)`: called with (h, embedding). `mixer(width, depth, index)`: what follows block `index`
     of a depth, on the way down or up, or stands in the bottleneck (index None); None for nothing. `down(width)` and
-    `up(width)` change the sides by 2: a `TimedBlock`, or a module of h alone. `embedding` maps times b to b e.
+    `up(width)` change the sides by 2: a module of h, or of h and the embedding (`Timed`). `embedding` maps times b to
+    b e.
     """
 
     embedding: nn.Module
@@ -103,19 +105,7 @@ class ResidualUNet(nn.Module):
         return self.last(h)[..., :rows, :columns]
 
 
-class Chain(nn.Sequential):
-    """Modules one after the other, those that are None left out; a `TimedBlock` also gets the embedded time."""
-
-    def __init__(self, *layers: nn.Module | None) -> None:
-        super().__init__(*(layer for layer in layers if layer is not None))
-
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self:
-            h = layer(h, embedding) if isinstance(layer, TimedBlock) else layer(h)
-        return h
-
-
-class TimedBlock(nn.Module):
+class TimedBlock(Timed):
     """Two 3x3 convolutions around the embedded time, beside a residual path (b width_in H W to b width_out H W).
 
     The time, after SiLU and a layer, is added between the convolutions; with `scale_shift` it scales (by 1 + ...) and
@@ -182,6 +172,17 @@ class Attention(nn.Module):
         query, key, value = joined.transpose(-1, -2).unbind(2)
         seen = F.scaled_dot_product_attention(query, key, value)
         return h + self.project(seen.transpose(-1, -2).reshape(h.shape))
+
+
+class Halved(nn.Module):
+    """A 3x3 convolution of stride 2, zeros at the bottom and the right only: b width_in 2H 2W to b width_out H W."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(width_in, width_out, 3, stride=2)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.convolution(F.pad(h, (0, 1, 0, 1)))
 
 
 class Doubled(nn.Module):
