@@ -111,6 +111,18 @@ def test_srdiff_has_the_published_numbers_of_parameters(name, scale, unet, rrdb)
     assert sum(p.numel() for p in encoder.parameters()) - enlarge + spare == rrdb
 
 
+def test_the_page_has_the_numbers_of_parameters(request):
+    """docs/official.md: every official preset, at the scale that it is published for."""
+    lines = (request.config.rootpath / "docs" / "official.md").read_text().splitlines()
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+    assert sorted(row[0] for row in rows) == sorted(NAMES)
+    for name, _, own, _ in rows:
+        scale = 8 if name == "srdiff@official-faces" else 4
+        with torch.device("meta"):
+            method = methods.build(name, scale=scale)
+        assert f"{sum(p.numel() for p in method.parameters()):,}" == own, name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_official_presets_with_few_channels_pass_the_public_check(name):
     deterministic = name.startswith("cold-diffusion")
