@@ -14,6 +14,7 @@ from mezzotint.cli.degrade import degrade
 from mezzotint.cli.doctor import doctor
 from mezzotint.cli.evaluate import evaluate
 from mezzotint.cli.methods import methods
+from mezzotint.cli.opinions import opinions
 from mezzotint.cli.plan import plan
 from mezzotint.cli.replay import replay
 from mezzotint.cli.train import train
@@ -45,7 +46,7 @@ def options(
         raise typer.Exit(exits.DONE)
 
 
-for command in (upscale, plan, methods, evaluate, compare, degrade, train, replay, cite, doctor):
+for command in (upscale, plan, methods, evaluate, compare, opinions, degrade, train, replay, cite, doctor):
     app.command()(command)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mezzotint.quality import evaluation, protocols, report
+from mezzotint.quality import evaluation, opinions, protocols, report
 from mezzotint.quality.accumulators import Collector, merged
 from mezzotint.quality.colour_shift import colour_difference, colour_shift
 from mezzotint.quality.consistency import consistency, lr_psnr, lr_psnr_float
@@ -44,6 +44,7 @@ __all__ = [
     "merged",
     "ms_ssim",
     "niqe",
+    "opinions",
     "protocols",
     "psnr",
     "report",

@@ -140,7 +140,9 @@ IDEAS: tuple[Idea, ...] = (
         "2",
         "SSIM",
         "quality.ssim:ssim",
+        "quality.ssim:ms_ssim",
         "tests/quality/test_ssim.py::test_equals_scikit_image",
+        "tests/quality/test_ssim.py::test_maps_are_the_three_factors_of_the_paper",
         erratum="contrast compares the deviations, S(sigma_y, sigma_y_hat, c2), and sigma is the root of the variance; "
         "statistics are local, under a Gaussian window, and the map is averaged",
     ),
@@ -152,7 +154,43 @@ IDEAS: tuple[Idea, ...] = (
         erratum="features are normalised to unit length at every position first, and come from the layers of one "
         "network on both large pictures",
     ),
-    _later("2", "Mean opinion scores", "quality.mos"),
+    _at(
+        "2",
+        "Mean opinion scores",
+        "quality.opinions:mean_opinions",
+        "quality.opinions:fit_subjects",
+        "tests/quality/opinions/test_ratings.py::test_published_means",
+        "tests/quality/opinions/test_ratings.py::test_published_example_of_p910",
+    ),
+    _at(
+        "2",
+        "Real or generated: the fool rate",
+        "quality.opinions:fool_rates",
+        "tests/quality/opinions/test_choices.py::test_shares_and_wilson",
+    ),
+    _at(
+        "2",
+        "Agreement with the small picture, in decibels and as SR3 prints it",
+        "quality.consistency:lr_psnr",
+        "quality.consistency:consistency",
+        "tests/quality/test_consistency.py::test_sr3_figures_in_decibels",
+    ),
+    _at(
+        "2",
+        "Measures of sets: FID and KID",
+        "quality.inception:fid",
+        "quality.inception:kid",
+        "tests/quality/test_frechet.py::test_closed_forms_of_gaussians",
+        "tests/quality/test_inception.py::test_features_are_those_of_pytorch_fid",
+    ),
+    _at(
+        "2",
+        "Structure and texture (DISTS), naturalness without a reference (NIQE)",
+        "quality.dists:dists",
+        "quality.niqe:niqe",
+        "tests/quality/test_dists.py::test_follows_the_definition",
+        "tests/quality/test_niqe.py::test_statistics_follow_the_paper",
+    ),
     # 3: diffusion models.
     _at(
         "3",
