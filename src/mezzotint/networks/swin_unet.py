@@ -145,34 +145,51 @@ class WindowAttention(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         b, width, rows, columns = h.shape
-        w, n = self.window, self.window**2
+        w, down, across = self.window, rows // self.window, columns // self.window
         moved = h.roll((-self.shift, -self.shift), (2, 3)) if self.shift else h
-        down, across = rows // w, columns // w
         cells = moved.reshape(b, width, down, w, across, w).permute(0, 2, 4, 3, 5, 1)
-        joined = self.query_key_value(cells.reshape(b, down * across, n, width))
-        joined = joined.reshape(b, down * across, n, 3, self.heads, width // self.heads)
-        query, key, value = joined.permute(3, 0, 1, 4, 2, 5)
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=self._added(rows, columns, h))
-        out = self.dropout(self.project(seen.transpose(2, 3).reshape(b, down * across, n, width)))
-        out = out.reshape(b, down, across, w, w, width).permute(0, 5, 1, 3, 2, 4).reshape(h.shape)
+        joined = self.query_key_value(cells.reshape(b, down, across, w * w, width))
+        joined = joined.reshape(b, down, across, w * w, 3, self.heads, width // self.heads).permute(4, 0, 1, 2, 5, 3, 6)
+        seen = self._look(joined) if not self.shift else self._look_apart(joined)
+        out = self.dropout(self.project(seen.transpose(3, 4).reshape(b, down, across, w, w, width)))
+        out = out.permute(0, 5, 1, 3, 2, 4).reshape(h.shape)
         return out.roll((self.shift, self.shift), (2, 3)) if self.shift else out
 
-    def _added(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        """What is added to the products of query and key: 1 heads n n, or windows heads n n with a shift."""
+    def _look_apart(self, joined: Tensor) -> Tensor:
+        """`_look`, windows that hold both ends of the picture, the last of each axis, masked as their parts lie."""
+        head, last = slice(None, -1), slice(-1, None)
+        return torch.cat(
+            [
+                torch.cat(
+                    [self._look(joined[:, :, rows, columns], ends=(rows is last, columns is last))
+                     for columns in (head, last)], dim=2,
+                )
+                for rows in (head, last)
+            ],
+            dim=1,
+        )  # fmt: skip
+
+    def _look(self, joined: Tensor, *, ends: tuple[bool, bool] = (False, False)) -> Tensor:
+        """Attention of windows: query, key and value 3 b down across heads n d to b down across heads n d.
+
+        `ends`: whether the windows are the last ones down and across.
+        """
+        query, key, value = joined.flatten(1, 3)
+        added = self._added(ends, like=query)[None]
+        # Four axes, because that form of the function needs no memory for the products.
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=added).reshape(joined.shape[1:])
+
+    def _added(self, ends: tuple[bool, bool], *, like: Tensor) -> Tensor:
+        """What is added to the products of query and key, heads n n: -inf for a pair that does not see each other."""
         w = self.window
         place = torch.arange(w, device=like.device)
         down, across = (axis.flatten() for axis in torch.meshgrid(place, place, indexing="ij"))
         apart = (down[:, None] - down + w - 1) * (2 * w - 1) + across[:, None] - across + w - 1
-        added = self.offsets[apart].permute(2, 0, 1)[None].to(like.dtype)
-        if not self.shift:
-            return added
-        # After the shift the last window of each axis holds both ends of the picture: its parts have own numbers.
-        end_down, end_across = (
-            (torch.arange(side, device=like.device) >= side - self.shift).long() for side in (rows, columns)
-        )
-        part = 2 * end_down[:, None] + (end_across if self.mask == "paper" else 0 * end_across)
-        part = part.reshape(rows // w, w, columns // w, w).transpose(1, 2)
+        added = self.offsets[apart].permute(2, 0, 1).to(like.dtype)
         if self.mask == "released":
-            part = part.transpose(-1, -2)
-        part = part.reshape(-1, 1, w * w)
-        return added.masked_fill(part[..., :, None] != part[..., None, :], float("-inf"))
+            down, across, ends = across, down, (ends[0], False)
+        for axis, end in zip((down, across), ends, strict=True):
+            if end:
+                far = axis >= w - self.shift
+                added = added.masked_fill(far[:, None] != far, float("-inf"))
+        return added
