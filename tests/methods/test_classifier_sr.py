@@ -83,8 +83,8 @@ class ExactClassifier(nn.Module):
         return mean, variance.log().expand_as(mean)
 
 
-def exact() -> tuple[ClassifierGuided, LinearGaussian]:
-    method, task = build(scale=2, channels=1), problem()
+def exact(*, rho: float = 0.1) -> tuple[ClassifierGuided, LinearGaussian]:
+    method, task = build(scale=2, channels=1), problem(rho=rho)
     method.network, method.classifier, method.clip = ExactNetwork(method, task), ExactClassifier(task), False
     return method.double(), task
 
@@ -117,6 +117,17 @@ def test_guided_samples_are_those_of_the_conditional_denoiser():
     bridge, grid = method.walk(8)
     wanted = sample(given, bridge=bridge, noise=Noise(4), grid=grid, shape=(1, 1, 2, 2), step=ddim)
     assert (found - wanted).abs().max() < 1e-9
+
+
+def test_large_strengths_overshoot_in_few_steps_only():
+    method, task = exact(rho=0.02)
+    method.step, x = ddim, torch.full((1, 1, 1, 1), 0.9, dtype=torch.float64)
+    missing = {
+        (strength, steps): abs(float(method.sample(x, steps=steps, noise=Noise(4), guidance=strength).mean() - x))
+        for strength in (0.0, 1.0, 8.0) for steps in (10, 100)
+    }  # fmt: skip
+    assert all(missing[0.0, steps] > 0.4 and missing[1.0, steps] < 0.02 for steps in (10, 100))
+    assert missing[8.0, 10] > 0.5 and missing[8.0, 100] < 0.002
 
 
 # -- the classifier ----------------------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", arXiv 2105.05233, section 4: the estimate moves by
 lambda (s^2 / a) grad log q(x | z_t), lambda the survey's (`guidance`), 0 an unconditional picture, 1 Bayes' rule. The
 stages `classifier` and `denoiser` are trained one after the other, each alone and in any order (the survey's
-"simultaneously" is an error). Differs from the authors' code in the classifier, which has a Gaussian of the small
-picture in the place of classes (`networks.classifier`), in the estimate, which is moved instead of the mean of the
-step, and clipped afterwards, in weights of both that are averaged, and in the denoiser's U-Net.
+"simultaneously" is an error). Late in a walk the state all but tells x and each estimate moves by lambda times what is
+missing of it, so strengths above 2 overshoot where steps are few. Differs from the authors' code in the classifier,
+which has a Gaussian of the small picture in the place of classes (`networks.classifier`), in the estimate, which is
+moved instead of the mean of the step, and clipped afterwards, in weights of both that are averaged, and in the
+denoiser's U-Net.
 """
 
 from __future__ import annotations
