@@ -202,6 +202,12 @@ def test_the_time_reaches_the_output(kind):
 
 
 @pytest.mark.parametrize("kind", SMALL)
+def test_the_first_depth_may_be_wider_than_its_unit(kind):
+    network = small(kind, multipliers=(2, 3, 3)[: len(SMALL[kind][2]["multipliers"])])
+    assert network(picture(kind, 5, 3), torch.tensor([2.0])).shape == (1, 3, 5, 3)
+
+
+@pytest.mark.parametrize("kind", SMALL)
 def test_settings_may_come_from_a_card(kind):
     """JSON has lists in the place of tuples; double precision follows the input."""
     i, o, settings = SMALL[kind]

@@ -61,7 +61,7 @@ class ConvNeXtUNet(nn.Module):
         self.grow = nn.ModuleList(
             nn.ConvTranspose2d(width, width, 4, stride=2, padding=1) for width in reversed(widths[:-1])
         )
-        self.last = nn.Sequential(ConvNeXtBlock(channels, channels), nn.Conv2d(channels, out_channels, 1))
+        self.last = nn.Sequential(ConvNeXtBlock(widths[0], widths[0]), nn.Conv2d(widths[0], out_channels, 1))
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
         """Predict from z b in_channels H W and the time t b: b out_channels H W."""

@@ -16,11 +16,10 @@ class MishUNet(nn.Module):
     Li et al., "SRDiff", arXiv 2104.14951, section 3.2, and released code. The last `out_channels` channels of the
     input are the state, with which the network begins; those before are features of the small picture
     (`conditioning.features`), added once, after the two blocks of the first depth (through a 1x1 convolution where
-    they are not `channels`). `multipliers` give the width of
-    each depth in units of `channels`. On the way up every depth but the first sees its result of the way down again;
-    the first, of full size, is reached by a transposed convolution alone, as in the authors' code. With the transposed
-    convolution that enlarges the features it has 11,755,267 parameters for scale 4 (multipliers 1, 2, 3, 4) and
-    10,545,795 for faces and scale 8 (1, 2, 2, 4).
+    their number is not its width). `multipliers` give the width of each depth in units of `channels`. On the way up
+    every depth but the first sees its result of the way down again; the first, of full size, is reached by a transposed
+    convolution alone, as in the authors' code. With the transposed convolution that enlarges the features it has
+    11,755,267 parameters for scale 4 (multipliers 1, 2, 3, 4) and 10,545,795 for faces and scale 8 (1, 2, 2, 4).
 
     Any size of at least 1x1 is accepted: sides are extended to multiples of 2^(depths - 1) by mirroring, and the
     prediction is cut again; the authors' code takes such multiples only. Differs from it also in that its nodes are
@@ -45,7 +44,7 @@ class MishUNet(nn.Module):
             )
         widths = [channels * multiplier for multiplier in multipliers]
         self.features, self.multiple = in_channels - out_channels, 2 ** (len(widths) - 1)
-        self.enter = nn.Conv2d(self.features, channels, 1) if self.features != channels else nn.Identity()
+        self.enter = nn.Conv2d(self.features, widths[0], 1) if self.features != widths[0] else nn.Identity()
         self.embedding = TimeEmbedding(channels, out=channels, activation=nn.Mish(), closed=True)
 
         def pair(width_in: int, width_out: int) -> Chain:
@@ -61,7 +60,7 @@ class MishUNet(nn.Module):
         for width_in, width_out in reversed(list(zip(widths[1:], widths, strict=False))):
             self.up.append(pair(2 * width_in, width_out))
             self.grow.append(nn.ConvTranspose2d(width_out, width_out, 4, stride=2, padding=1))
-        self.last = nn.Sequential(MirroredConvolution(channels, channels), nn.Conv2d(channels, out_channels, 1))
+        self.last = nn.Sequential(MirroredConvolution(widths[0], widths[0]), nn.Conv2d(widths[0], out_channels, 1))
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
         """Predict from z b in_channels H W, features first, and the time t b: b out_channels H W."""
