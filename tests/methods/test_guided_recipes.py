@@ -94,7 +94,7 @@ def test_training_drops_the_whole_condition_of_single_pictures(name):
     method, count = build(name, drop=0.3).train(), 0
     method.network = Watching()
     y, x = picture(8, 3, 8, 8), picture(8, 3, 2, 2, seed=3)
-    for step in range(150):
+    for step in range(60):
         method.loss(y, x, noise=SequentialNoise(5, step=step))
     seen = torch.cat(method.network.seen)
     assert bool(torch.isin(seen[:, 0], torch.tensor([0.0, 1.0])).all())
@@ -104,7 +104,7 @@ def test_training_drops_the_whole_condition_of_single_pictures(name):
     assert bool((seen[there == 0] == 0).all()) and bool((seen[there == 1][:, 1:].flatten(1).std(dim=1) > 0).all())
     # Pictures of one batch differ in it.
     mixed = sum(0 < int(part.sum()) < 8 for part in there.split(8))
-    assert mixed > 100
+    assert mixed > 40
 
 
 @pytest.mark.parametrize("name", NAMES)
