@@ -40,7 +40,24 @@ def test_a_folder_is_checked_against_its_set(command: Callable, save: Callable[.
     assert outcome.status == 2 and "no pair at scale 4" in outcome.line
 
 
-@pytest.mark.parametrize("words", [["check"], ["check", "Set5"], ["check", "Set5", ".", "--scale", "0"]])
+@pytest.mark.parametrize("words", [["check"], ["check", "Set5"], ["check", "Set5", ".", "--scale", "0"], ["report"]])
 def test_words_that_are_missing_or_wrong(command: Callable, words: list[str]) -> None:
     outcome = command("data", *words)
     assert outcome.status == 2 and outcome.line.startswith("mezzotint: ")
+
+
+def test_a_report_before_training(command: Callable, save: Callable[..., Path], tmp_path: Path) -> None:
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        save(tmp_path / name, height=64, width=80, seed=seed)
+    outcome = command("data", "report", tmp_path)
+    assert outcome.status == 0 and outcome.lines == ()
+    assert outcome.out.startswith(f"3 pictures in {tmp_path}") and "a.png = b.png" in outcome.out
+    found = json.loads(command("data", "report", tmp_path, "--json", "--workers", "0").out)
+    assert found["equal"] == [["a.png", "b.png"]] and set(found["images"]) == {"a.png", "b.png", "c.png"}
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    outcome = command("data", "report", tmp_path)
+    assert outcome.status == 1 and "1 cannot be trained on" in outcome.out and "c.png is not a picture" in outcome.out
+    outcome = command("data", "report", tmp_path / "absent")
+    assert outcome.status == 2 and "does not exist" in outcome.line
+    outcome = command("data", "report", tmp_path, "--workers", "some")
+    assert outcome.status == 2 and "--workers" in outcome.line

@@ -91,6 +91,29 @@ def check(
     return exits.FAILED if found.notes else exits.DONE
 
 
+@app.command("report")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures to train on, subfolders included.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything that was measured as JSON.")] = False,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Processes that measure; auto: one a processor.")
+    ] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
+) -> int:
+    """Say before training what would spoil it: duplicates, JPEG, missing detail, sizes, a colour cast."""
+    count = None if workers == "auto" else options.integer(workers, option="--workers", low=0, high=256)
+    from mezzotint.data import report as room
+
+    messages = Messages(quiet=quiet)
+    with messages.progress("measuring") as progress:
+        found = room.report(folder, workers=count, progress=progress)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2))
+    else:
+        print("\n".join(found.lines()))
+    return exits.DONE if len(found.usable) == len(found.facts) else exits.FAILED
+
+
 @app.command("fetch")
 def fetch(
     name: Name,
