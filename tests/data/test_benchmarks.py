@@ -98,7 +98,7 @@ def test_the_catalogue_lists_the_training_pictures_and_the_benchmarks() -> None:
     assert set(names) == {"training", "GB82"} | {s.name for s in sets.all_sets()}
     training = catalogue.find("Training")
     assert training.fetchable and training.pictures == len(pictures.read_pictures()) == len(catalogue.rows("training"))
-    assert 30 < training.megapixels < 200 and "CC-BY-SA-4.0" in training.licence
+    assert training.megapixels is not None and 30 < training.megapixels < 200 and "CC-BY-SA-4.0" in training.licence
     assert catalogue.rows("set5")[0] == {"file": "baby", "height": 512, "width": 512}
     assert catalogue.rows("DIV2K") == () and catalogue.describe("training") is None
     known = catalogue.describe("div2k")

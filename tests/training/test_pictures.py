@@ -110,9 +110,28 @@ def test_small_pictures_are_made_as_degrade_makes_them(run: Any, div2k: Path) ->
     assert (noisy.blur.low, noisy.blur.high, noisy.blur.share) == (0.4, 0.6, 0.25)
 
 
+@pytest.mark.parametrize("preset", ["bsrgan", "real-esrgan", "bicubic"])
+def test_a_preset_is_drawn_anew_for_every_crop(run: Any, div2k: Path, preset: str) -> None:
+    """One picture of one crop: what differs between crops and steps was drawn; MATLAB's bicubic draws nothing."""
+    _picture(div2k / "one" / "a.png", 32, 32, 7)
+    words = ("pictures.flips=false", "pictures.rotations=false", f"pictures.folder='{div2k / 'one'}'")
+    with open_pictures(run(*words, f"pictures.preset={preset}")) as stream:
+        asked: dict[str, Any] = {"seed": 1, "size": 3, "crop": 8, "flips": False, "rotations": False}
+        (y, x), (_, later), (_, again) = (batch(stream, step=step, **asked) for step in (0, 1, 0))
+    assert y.shape == (3, 3, 32, 32) and x.shape == (3, 3, 8, 8) and torch.equal(x, again)
+    levels = (x + 1) * 127.5
+    assert torch.allclose(levels, levels.round(), atol=1e-3) and levels.min() >= 0 and levels.max() <= 255
+    drawn = [*x, *later]
+    assert len({picture.numpy().tobytes() for picture in drawn}) == (1 if preset == "bicubic" else 6)
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
+        (["pictures.preset=bsgan"], "preset 'bsgan' is unknown"),
+        (["pictures.preset=bsrgan", "scale=8"], "preset bsrgan has no scale 8"),
+        (["pictures.preset=bsrgan", "pictures.jpeg=50"], "has its own operator, noise and JPEG"),
+        (["pictures.dataset=div2k", "pictures.track=unknown", "pictures.preset=bsrgan"], "leave out one or the other"),
         (["pictures.dataset=div3k"], "'div3k' is unknown: did you mean DIV2K"),
         (["pictures.dataset=div2k", "pictures.split=val"], "has no split 'val'"),
         (["pictures.dataset=div2k", "pictures.track=bicubic"], "lacks the small pictures of DIV2K"),

@@ -175,11 +175,12 @@ class Maker:
         digest = hashlib.sha256(f"degradation {job.seed} {job.step}".encode()).digest()
         noise = Noise(int.from_bytes(digest[:8], "little"), (job.item,))
         small = degradation.apply(window[None].to(torch.float64), noise=noise)[0]
-        (height, width), (high, wide) = window.shape[1:], small.shape[-2:]
-        if (high, wide) != (height // self.scale, width // self.scale):
+        (channels, height, width), (colours, high, wide) = window.shape, small.shape
+        if (colours, high, wide) != (channels, height // self.scale, width // self.scale):
             raise UsageError(
-                f"the degradation made {wide}x{high} pixels of {width}x{height}, {width // self.scale}x"
-                f"{height // self.scale} belong to scale {self.scale}: use one that was made for this scale"
+                f"the degradation made {wide}x{high} pixels of {colours} channels from {width}x{height} of {channels}, "
+                f"{width // self.scale}x{height // self.scale} of {channels} belong to scale {self.scale}: use one "
+                "that was made for this scale and keeps colour"
             )
         return small[:, rows, columns].to(torch.float32)
 

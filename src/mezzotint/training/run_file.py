@@ -28,6 +28,9 @@ class Pictures(_Strict):
     crop: int = Field(default=32, ge=8, description="side of a crop in low-resolution pixels")
     flips: bool = True
     rotations: bool = True
+    preset: str | None = Field(
+        default=None, description="a degradation that draws anew for each crop, as bsrgan, in place of the next three"
+    )
     operator: str = Field(default="bicubic", description="how pictures are made small, as `mezzotint degrade` says it")
     noise: float = Field(default=0.0, ge=0, le=1000, description="deviation of noise on the small ones, in grey levels")
     jpeg: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG that the small ones pass through")

@@ -22,7 +22,9 @@ from mezzotint.data.pairs import PairFile
 from mezzotint.data.stream import Making, Stream
 from mezzotint.errors import InputError, UsageError, WeightsError
 from mezzotint.methods.stage import Stage
+from mezzotint.noise import NoiseSource
 from mezzotint.operators.degradation import AddNoise, Degradation, EightBit, Jpeg, reduction
+from mezzotint.operators.presets import preset as preset_named
 from mezzotint.training.crops import Pairs, batch
 from mezzotint.training.loop import Moment, Trained, find_stage, train
 from mezzotint.training.run_file import Run
@@ -76,16 +78,37 @@ def picture_files(run: Run) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A preset of `operators.presets`, drawn anew for every picture b c h w (grey levels) and its noise."""
+
+    preset: str
+    scale: int
+
+    def apply(self, picture: Tensor, *, noise: NoiseSource) -> Tensor:
+        size = (int(picture.shape[-2]), int(picture.shape[-1]))
+        chain = preset_named(self.preset).chain(noise, size=size, scale=self.scale)
+        return chain.apply(picture.to(torch.float32), noise=noise)
+
+
 def making(run: Run) -> Making:
     """Return how the small pictures of a run come about; UsageError for settings that exclude each other."""
     p = run.pictures
     own = p.operator != "bicubic" or p.noise > 0 or p.jpeg is not None
-    if own and p.track != sets.ON_THE_FLY:
+    if (own or p.preset is not None) and p.track != sets.ON_THE_FLY:
         raise UsageError(
-            f"pictures.track {p.track!r} takes the small pictures of {p.dataset}, pictures.operator, noise and jpeg "
-            "make others: leave out one or the other"
+            f"pictures.track {p.track!r} takes the small pictures of {p.dataset}, pictures.preset, operator, noise and "
+            "jpeg make others: leave out one or the other"
+        )
+    if own and p.preset is not None:
+        raise UsageError(
+            f"pictures.preset {p.preset!r} has its own operator, noise and JPEG: leave out pictures.operator, noise "
+            "and jpeg, or the preset"
         )
     blur = None if p.blur is None else Blur(*p.blur, share=p.blur_share)
+    if p.preset is not None and p.preset != "bicubic":
+        preset_named(p.preset).check_scale(run.scale)
+        return Making(degradation=Drawn(p.preset, run.scale), blur=blur)
     if not own:
         return Making(blur=blur)
     stages = list(reduction(p.operator, scale=run.scale, rounded=True))
