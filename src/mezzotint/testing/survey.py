@@ -84,6 +84,27 @@ IDEAS: tuple[Idea, ...] = (
     ),
     _at(
         "2",
+        "Data sets, their official splits and pairs",
+        "data.sets:read",
+        "tests/data/test_sets.py::test_div2k",
+        "tests/data/test_sets.py::test_realsr",
+    ),
+    _at(
+        "2",
+        "Training pairs: crops, flips and rotations, small pictures shipped or made on the way",
+        "data.stream:Stream",
+        "data.crops:draw",
+        "tests/data/test_stream.py::test_files_give_the_batches_of_pictures_in_memory",
+        "tests/data/test_stream.py::test_areas_turns_and_places_are_drawn_evenly",
+    ),
+    _at(
+        "2",
+        "Blur of the small picture as an augmentation (SR3, cascades)",
+        "data.crops:Blur",
+        "tests/data/test_stream.py::test_blur_is_the_gaussian_and_hits_its_share",
+    ),
+    _at(
+        "2",
         "Bicubic reduction, with antialiasing",
         "operators.resize:imresize",
         "tests/operators/test_resize.py::test_float_equals_matlab_at_x8",
