@@ -12,10 +12,11 @@ from mezzotint.testing import check_method
 def test_every_method_that_claims_it_passes(card) -> None:
     torch.manual_seed(0)
     # A random last layer: the zeros that training starts from would let a wrong conditioning pass.
-    method = methods.build(card.name, scale=4, preset="small")
+    scale = 4 if 4 in card.scales else card.scales[0]
+    method = methods.build(card.name, scale=scale, preset="small")
     for parameter in method.parameters():
         parameter.data = parameter.data + 0.02 * torch.randn_like(parameter)
-    errors = check_method(method, deterministic=card.deterministic)
+    errors = check_method(method, scale=scale, deterministic=card.deterministic)
     assert "saved and loaded" in errors
 
 

@@ -67,6 +67,8 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
     from mezzotint import weights
 
     spec = _resolve_place(text)
+    if spec.card is not None and spec.card.family == "zero-shot":
+        return _restorer(spec, spec.card)
     if spec.weights is None:
         path = _shipped(spec)
     elif spec.from_hub:
@@ -90,6 +92,28 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
         raise WeightsError(f"{path}: the card does not describe a {row.name} of this version: {error}") from error
     weights.restore(method, tensors, source=path)
     return method.eval(), card
+
+
+def _restorer(spec: Spec, row: MethodCard) -> tuple[nn.Module, Card]:
+    """A zero-shot solver on the weights of a prior, and the prior's card in the name of the solver."""
+    from mezzotint.methods.restorer import build_restorer
+
+    if spec.weights is None:
+        prior, card = load_with_card("prior")
+    else:
+        prior, card = load_with_card(f"hub:{spec.weights}" if spec.from_hub else Path(spec.weights))
+        if find(card.method).family != "prior":
+            raise UsageError(
+                f"{spec.weights} holds weights of {card.method}, and {row.name} needs a prior, which knows no small "
+                "picture: train one with `mezzotint train training/prior.toml`"
+            )
+    preset = spec.preset or row.presets[0]
+    method = build_restorer(row.name, scale=4, preset=preset, config=None, prior=prior)
+    own = {
+        "name": f"{row.name}-{preset}", "method": row.name, "preset": preset, "config": method.config,
+        "steps_default": method.steps_default,
+    }  # fmt: skip
+    return method.eval(), card.model_copy(update=own)
 
 
 def _resolve_place(text: str | Path) -> Spec:

@@ -556,6 +556,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "i2sb": ("liu2023i2sb",),
     "indi": ("delbracio2023inversion",),
     "shared": ("karras2022elucidating",),
+    "prior": ("karras2022elucidating",),
     "mezzotint-x4": ("whang2022deblurring", "moser2024waving"),
 }
 """The papers of each method; `tests` hold that every name of the table is here."""
@@ -582,6 +583,7 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
     ("network", "span"): ("wan2023span",),
     ("network", "refiner"): (OURS,),
+    ("network", "local-unet"): (OURS,),
     ("sampler", "ancestral"): ("ho2020denoising",),
     ("sampler", "ddim"): ("song2021denoising",),
     ("sampler", "reverse-diffusion"): ("song2021score",),

@@ -44,7 +44,7 @@ class Shared(Recipe):
     def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource, norm: Norm | None = None) -> Tensor:
         """The training loss, a scalar, for y b c H W and x b c h w in [-1, 1]; streams `time` and `noise`."""
         context = self.domain.context(x, size=(int(y.shape[-2]), int(y.shape[-1])))
-        clean, up = self.domain.encode(y, context), self.domain.lift(x, context)
+        clean, up = self.domain.encode(y, context), self._center(x, context)
         level = self.centre + self.spread * torch.special.ndtri(noise.uniform("time", 0, len(y)))
         level = level.clamp(_LOWEST, _HIGHEST)
         eps = noise.normal("noise", 0, clean.shape, dtype=clean.dtype, device=clean.device)
@@ -52,13 +52,13 @@ class Shared(Recipe):
         size = (s**2 + self.deviation**2).sqrt()
         noisy = clean - up + s * eps
         wanted = (clean - up - self.deviation**2 / size**2 * noisy) * size / (s * self.deviation)
-        out = self.network(noisy / size, x, level.to(clean))
+        out = self._ask(noisy / size, x, level.to(clean))
         return self.objective.compare(out.to(wanted.dtype), wanted, norm=norm)
 
     def denoiser(self, x: Tensor, *, context: Any, bridge: Bridge, guidance: float = 1.0) -> Denoiser:
         """The function (z, t) -> Estimate that the samplers call, for any scalar bridge; UsageError for guidance."""
         self.check_guidance(guidance)
-        up = self.domain.lift(x, context)
+        up = self._center(x, context)
 
         def denoise(z: Tensor, t: float) -> Estimate:
             a, b, s = bridge.coefficients(t)
@@ -67,11 +67,18 @@ class Shared(Recipe):
             shifted = (z.to(x.dtype) - (a + b) * up) / size if size > 0 else torch.zeros_like(up)
             level = _HIGHEST if a == 0 else _LOWEST if s == 0 else math.log(s / a)
             levels = torch.full((len(z),), min(max(level, _LOWEST), _HIGHEST), dtype=x.dtype, device=x.device)
-            out = self.network(shifted, x, levels)
+            out = self._ask(shifted, x, levels)
             kept, learned = (self.deviation * a / size, s / size) if size > 0 else (0.0, 1.0)
             return Estimate(up + self.deviation * (kept * shifted + learned * out))
 
         return denoise
+
+    def _center(self, x: Tensor, context: Any) -> Tensor:
+        """What the picture is expected to be before the network is asked, b c H W: up(x)."""
+        return self.domain.lift(x, context)
+
+    def _ask(self, z: Tensor, x: Tensor, level: Tensor) -> Tensor:
+        return self.network(z, x, level)
 
 
 def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:

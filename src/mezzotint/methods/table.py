@@ -37,21 +37,21 @@ class Axes:
 class MethodCard:
     """One method: where its code is, where it comes from, and what it can do.
 
-    `survey_section` is the section of Moser et al. (arXiv 2401.00736) that it belongs to, "" where the survey does not
-    treat it; `year` is None where no paper introduced it. `weights`: "shipped" in the package, "train" by the user,
-    "none" needed. `scales` are the enlargements it is meant for; with `any_scale` others work too. `presets`: the first
-    is the default. `local`: an output pixel depends on its surroundings only, so tiles equal the whole.
-    `deterministic`: there is no noise, the seed changes nothing. `checks` names the public checks of
-    `mezzotint.testing` that it passes.
+    `survey_section` is the section of Moser et al. (arXiv 2401.00736) that it belongs to, "" where the survey does
+    not treat it; `year` is None where no paper introduced it. `weights`: "shipped" in the package, "train" by the
+    user, "prior" those of a prior, "none" needed. `scales` are the enlargements it is meant for; with `any_scale`
+    others work too. `presets`: the first is the default. `local`: an output pixel depends on its surroundings only,
+    so tiles equal the whole. `deterministic`: there is no noise, the seed changes nothing. `checks` names the
+    public checks of `mezzotint.testing` that it passes.
     """
 
     name: str
     target: str
-    family: Literal["baseline", "diffusion", "zero-shot", "own"]
+    family: Literal["baseline", "diffusion", "zero-shot", "prior", "own"]
     survey_section: str
     paper: str
     year: int | None
-    weights: Literal["shipped", "none", "train"]
+    weights: Literal["shipped", "none", "train", "prior"]
     scales: tuple[int, ...]
     any_scale: bool
     local: bool
@@ -159,6 +159,75 @@ def _plain(name: str) -> str:
 
 
 _SCALES = (2, 3, 4, 8)
+
+_ZERO_SHOT: tuple[tuple[str, str, int, tuple[str, ...], str, str, bool], ...] = (
+    (
+        "repaint",
+        "Lugmayr et al., RePaint: Inpainting using Denoising Diffusion Probabilistic Models, arXiv 2201.09865",
+        2022, ("paper", "released"), "none", "ancestral", True,
+    ),
+    (
+        "ilvr",
+        "Choi et al., ILVR: Conditioning Method for Denoising Diffusion Probabilistic Models, arXiv 2108.02938",
+        2021, ("paper", "low-pass", "released"), "none", "ancestral", True,
+    ),
+    (
+        "ccdf",
+        "Chung et al., Come-Closer-Diffuse-Faster, arXiv 2112.05146",
+        2022, ("paper",), "none", "ancestral", True,
+    ),
+    (
+        "snips",
+        "Kawar et al., SNIPS: Solving Noisy Inverse Problems Stochastically, arXiv 2105.14951",
+        2021, ("paper",), "none", "annealed-langevin", True,
+    ),
+    (
+        "ddrm",
+        "Kawar et al., Denoising Diffusion Restoration Models, arXiv 2201.11793",
+        2022, ("paper", "released"), "none", "ddrm", True,
+    ),
+    (
+        "ddnm",
+        "Wang et al., Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model, arXiv 2212.00490",
+        2023, ("released", "paper"), "none", "ddrm", True,
+    ),
+    (
+        "dps",
+        "Chung et al., Diffusion Posterior Sampling for General Noisy Inverse Problems, arXiv 2209.14687",
+        2023, ("released", "likelihood"), "gradient", "ancestral", True,
+    ),
+    (
+        "gdp",
+        "Fei et al., Generative Diffusion Prior for Unified Image Restoration and Enhancement, arXiv 2304.01247",
+        2023, ("released", "paper", "state", "blind"), "gradient", "ancestral", True,
+    ),
+    (
+        "mcg",
+        "Chung et al., Improving Diffusion Models for Inverse Problems using Manifold Constraints, arXiv 2206.00941",
+        2022, ("paper",), "gradient", "ancestral", False,
+    ),
+    (
+        "pigdm",
+        "Song et al., Pseudoinverse-Guided Diffusion Models for Inverse Problems, ICLR 2023",
+        2023, ("theory", "released"), "gradient", "ddim", False,
+    ),
+    (
+        "diffpir",
+        "Zhu et al., Denoising Diffusion Models for Plug-and-Play Image Restoration, arXiv 2305.08995",
+        2023, ("paper", "released"), "none", "ddrm", False,
+    ),
+    (
+        "red-diff",
+        "Mardani et al., A Variational Perspective on Solving Inverse Problems with Diffusion Models, arXiv 2305.04391",
+        2024, ("released",), "none", "none", False,
+    ),
+    (
+        "daps",
+        "Zhang et al., Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing, arXiv 2407.01521",
+        2025, ("exact", "mean"), "none", "none", False,
+    ),
+)  # fmt: skip
+"""Name, paper, year, variants, guidance, sampler, whether the survey names it: the rest is the same for all."""
 
 _ROWS: tuple[MethodCard, ...] = (
     MethodCard(
@@ -482,6 +551,40 @@ _ROWS: tuple[MethodCard, ...] = (
             network="unet",
             sampler="ancestral",
         ),
+        checks=("check_bridge", "check_sampler", "check_method"),
+    ),
+    *(
+        MethodCard(
+            name=name,
+            target=f"mezzotint.methods.restorer:{name.replace('-', '_')}",
+            family="zero-shot",
+            survey_section="5" if named else "",
+            paper=paper,
+            year=year,
+            weights="prior",
+            scales=(1, 2, 3, 4, 8),
+            any_scale=True,
+            local=False,
+            deterministic=False,
+            presets=presets,
+            axes=Axes(bridge="vp", domain="pixel", guidance=guidance, sampler=sampler, corrector=name),
+        )
+        for name, paper, year, presets, guidance, sampler, named in _ZERO_SHOT
+    ),
+    MethodCard(
+        name="prior",
+        target="mezzotint.methods.prior:build",
+        family="prior",
+        survey_section="5",
+        paper="Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, arXiv 2206.00364",
+        year=2022,
+        weights="train",
+        scales=(1,),
+        any_scale=False,
+        local=False,
+        deterministic=False,
+        presets=("small",),
+        axes=Axes(bridge="vp", domain="pixel", network="local-unet", sampler="ancestral"),
         checks=("check_bridge", "check_sampler", "check_method"),
     ),
     MethodCard(

@@ -8,23 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class _Block(nn.Module):
-    """Two 3x3 convolutions around a shortcut; between them a scale and shift that depend on the noise level alone."""
-
-    def __init__(self, channels: int, embedding: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.level = nn.Linear(embedding, 2 * channels)
-        for parameter in (self.second.weight, self.second.bias, self.level.weight, self.level.bias):
-            assert parameter is not None
-            nn.init.zeros_(parameter)
-
-    def forward(self, h: Tensor, level: Tensor) -> Tensor:
-        scale, shift = self.level(level)[:, :, None, None].to(h.dtype).chunk(2, dim=1)
-        inner = self.first(F.silu(h)) * (1 + scale) + shift
-        return h + self.second(F.silu(inner))
+from mezzotint.networks.modulated import ModulatedBlock
 
 
 class Refiner(nn.Module):
@@ -47,7 +31,7 @@ class Refiner(nn.Module):
         self.level = nn.Sequential(
             nn.Linear(embedding, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
-        self.blocks = nn.ModuleList(_Block(channels, embedding) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ModulatedBlock(channels, embedding) for _ in range(blocks))
         self.out = nn.Conv2d(channels, 2 * bands, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         assert self.out.bias is not None

@@ -86,6 +86,8 @@ def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
         baseline: Engine = Regression(run) if isinstance(run, Predictor) else Interpolation(run)
         return Upscaler(spec.card.name, baseline, local=spec.card.local, reason=reason, device=where)
     method, card = methods.load_with_card(str(name))
+    if methods.find(card.method).family == "prior":
+        raise UsageError(f"{card.method} makes nothing larger, it is the prior of a solver: use --method ddnm:{name}")
     method.eval().requires_grad_(False).to(where)
     engine: Engine = Refinement(method) if isinstance(method, PredictRefine) else Diffusion(method, int(card.scale))
     return Upscaler(

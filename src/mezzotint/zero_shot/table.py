@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mezzotint.errors import UsageError
@@ -27,12 +27,14 @@ from mezzotint.zero_shot.solver import Solver
 class Row:
     """One solver.
 
-    build: makes it; settings are keywords. cost: evaluations of the network a step of its grid. noise: whether it is
-    for measurements with noise. fits: whether a measurement without noise is met exactly. singular: whether it needs
-    singular vectors in closed form. own_loop: whether it is a loop of its own.
+    build: makes it; settings are keywords. presets: its variants, the first one is the default. cost: evaluations of
+    the network a step of its grid. noise: whether it is for measurements with noise. fits: whether a measurement
+    without noise is met exactly, by the default. singular: whether it needs singular vectors in closed form. own_loop:
+    whether it is a loop of its own.
     """
 
     build: Callable[..., Solver]
+    presets: Mapping[str, Mapping[str, Any]]
     cost: str
     noise: bool
     fits: bool
@@ -40,22 +42,71 @@ class Row:
     singular: bool = False
     own_loop: bool = False
 
+    @property
+    def gradients(self) -> bool:
+        """Whether it differentiates the prior."""
+        return self.build().gradients
+
+
+def _settings(solver: type, **changes: Any) -> dict[str, Any]:
+    """All settings of a solver that a card can hold, with some changed."""
+    found = {field.name: field.default for field in fields(solver) if field.name not in _FIXED}
+    return {**found, **changes}
+
+
+_FIXED = ("steps", "gradients", "guess")
+_DDNM_PAPER = {"kernel": "ddpm", "eta": 1.0, "keeps_noise": False, "leading": False}
 
 SOLVERS: dict[str, Row] = {
-    "repaint": Row(RePaint, "about `passes`", False, True, "2201.09865"),
-    "ilvr": Row(ILVR, "1", False, True, "2108.02938"),
-    "ccdf": Row(CCDF, "1", False, True, "2112.05146"),
-    "snips": Row(SNIPS, "`repeats`", True, False, "2105.14951", singular=True, own_loop=True),
-    "ddrm": Row(DDRM, "1", True, True, "2201.11793", singular=True),
-    "ddnm": Row(DDNM, "1", True, True, "2212.00490"),
-    "dps": Row(DPS, "1 and its gradient", True, False, "2209.14687"),
-    "gdp": Row(GDP, "1", True, False, "2304.01247"),
-    "mcg": Row(MCG, "1 and its gradient", False, True, "2206.00941"),
-    "pigdm": Row(PiGDM, "1 and its gradient", True, False, "PiGDM, ICLR 2023"),
-    "diffpir": Row(DiffPIR, "1", True, True, "2305.08995"),
-    "red-diff": Row(REDDiff, "1", True, False, "2305.04391", own_loop=True),
-    "daps": Row(DAPS, "`inner`", True, True, "2407.01521", own_loop=True),
-}
+    "repaint": Row(
+        RePaint, {"paper": _settings(RePaint), "released": _settings(RePaint, released=True)},
+        "about `passes`", False, True, "2201.09865",
+    ),
+    "ilvr": Row(
+        ILVR,
+        {
+            "paper": _settings(ILVR), "low-pass": _settings(ILVR, filter="bicubic"),
+            "released": _settings(ILVR, filter="bicubic", released=True),
+        },
+        "1", False, True, "2108.02938",
+    ),
+    "ccdf": Row(CCDF, {"paper": _settings(CCDF)}, "1", False, True, "2112.05146"),
+    "snips": Row(SNIPS, {"paper": _settings(SNIPS)}, "`repeats`", True, False, "2105.14951", singular=True,
+                 own_loop=True),
+    "ddrm": Row(
+        DDRM, {"paper": _settings(DDRM), "released": _settings(DDRM, strict=True)}, "1", True, True, "2201.11793",
+        singular=True,
+    ),
+    "ddnm": Row(
+        DDNM, {"released": _settings(DDNM), "paper": _settings(DDNM, **_DDNM_PAPER)}, "1", True, True, "2212.00490"
+    ),
+    "dps": Row(
+        DPS, {"released": _settings(DPS), "likelihood": _settings(DPS, form="likelihood")}, "1 and its gradient", True,
+        False, "2209.14687",
+    ),
+    "gdp": Row(
+        GDP,
+        {
+            "released": _settings(GDP), "paper": _settings(GDP, form="paper"), "state": _settings(GDP, at="state"),
+            "blind": _settings(GDP, blind=True),
+        },
+        "1", True, False, "2304.01247",
+    ),
+    "mcg": Row(MCG, {"paper": _settings(MCG)}, "1 and its gradient", False, True, "2206.00941"),
+    "pigdm": Row(
+        PiGDM, {"theory": _settings(PiGDM), "released": _settings(PiGDM, form="released")}, "1 and its gradient", True,
+        False, "PiGDM, ICLR 2023",
+    ),
+    "diffpir": Row(
+        DiffPIR, {"paper": _settings(DiffPIR), "released": _settings(DiffPIR, last=False)}, "1", True, True,
+        "2305.08995",
+    ),
+    "red-diff": Row(REDDiff, {"released": _settings(REDDiff)}, "1", True, False, "2305.04391", own_loop=True),
+    "daps": Row(
+        DAPS, {"exact": _settings(DAPS), "mean": _settings(DAPS, centre="mean")}, "`inner`", True, True, "2407.01521",
+        own_loop=True,
+    ),
+}  # fmt: skip
 """The solvers that the survey names, then those beyond it."""
 
 

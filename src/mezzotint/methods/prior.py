@@ -1,0 +1,72 @@
+"""An unconditional denoiser of photographs at all noise levels: the prior of the zero-shot solvers.
+
+As `methods.shared`, without a small picture: E[y | signal-to-noise ratio], preconditioned as in Karras et al. 2022
+(arXiv 2206.00364, table 1) for pictures in [-1, 1] of deviation 0.5, in a local network (`networks.local_unet`), so
+that pictures of any size are denoised in tiles. What a local network knows of a large picture ends with its reach: at
+high noise its estimate is a blur of that size. Scale 1: `sample` draws a picture as large as x, of which it takes the
+size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mezzotint import schedules
+from mezzotint.bridges import VP, Bridge
+from mezzotint.conditioning.nothing import Nothing
+from mezzotint.domains.pixel import Pixel
+from mezzotint.errors import UsageError
+from mezzotint.methods.presets import settle
+from mezzotint.methods.recipe import Recipe
+from mezzotint.methods.shared import Shared, walk
+from mezzotint.networks.local_unet import LocalUNet
+from mezzotint.objectives import Objective
+from mezzotint.samplers import Denoiser
+
+_NETWORK = {"widths": (48, 96, 160), "blocks": 2, "patch": 2, "embedding": 64}
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"channels": 3, "deviation": 0.5, "centre": -1.6, "spread": 1.6, "network": _NETWORK},
+}
+
+
+class Prior(Shared):
+    """The method. Its network is asked by `of`, for states of any scalar bridge that does not lead to x."""
+
+    def of(self, bridge: Bridge, *, like: Tensor) -> Denoiser:
+        """The function (z, t) -> Estimate of states shaped like b c H W."""
+        context = self.domain.context(like, size=(int(like.shape[-2]), int(like.shape[-1])))
+        return self.denoiser(like, context=context, bridge=bridge)
+
+    def _center(self, x: Tensor, context: Any) -> Tensor:
+        return torch.zeros(self.domain.shape(context), dtype=x.dtype, device=x.device)
+
+    def _ask(self, z: Tensor, x: Tensor, level: Tensor) -> Tensor:
+        return self.network(z, level)
+
+
+def build(*, scale: float = 1, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the prior untrained; `config` changes settings of the preset, UsageError for those it does not have."""
+    if scale != 1:
+        raise UsageError(f"scale {scale:g}: a prior keeps the size of pictures, it is built for scale 1")
+    settings = settle(PRESETS, method="prior", preset=preset, changes=config)
+    return Prior(
+        name="prior",
+        scale=scale,
+        preset=preset,
+        config=settings,
+        network=LocalUNet(channels=settings["channels"], **settings["network"]),
+        bridge=VP(schedules.cosine(1000)),
+        domain=Pixel(),
+        conditioning=Nothing(),
+        objective=Objective(kind="y", norm="l2"),
+        walk=walk,
+        channels=settings["channels"],
+        deviation=settings["deviation"],
+        centre=settings["centre"],
+        spread=settings["spread"],
+        steps_default=100,
+    )
