@@ -21,6 +21,7 @@ from torch import Tensor
 from mezzotint.data.crops import Blur, Place, blurred, cut, draw, gather, turned
 from mezzotint.data.pairs import PairFile, Sized
 from mezzotint.data.stream import Cache, Maker, Making, Stream, _Job
+from mezzotint.data.unpacked import Unpacked, decoded
 from mezzotint.errors import InputError, UsageError
 from mezzotint.noise import NoiseSource
 from mezzotint.operators.degradation import AddNoise, Average, Degradation, EightBit, Gaussian, degrade, reduction
@@ -90,6 +91,39 @@ def test_files_give_the_batches_of_pictures_in_memory(folder: Path, scale: int, 
         assert _same(batch(stream, step=step, **ASKED), batch(pairs, step=step, **ASKED))
 
 
+@pytest.mark.parametrize("scale", [2, 3, 5])
+def test_decoded_files_give_the_same_batches(folder: Path, tmp_path: Path, scale: int) -> None:
+    files = _files(folder)
+    memory = Stream(files, scale=scale, crop=8)
+    for _ in range(2):  # made, and found
+        disk = Stream(files, scale=scale, crop=8, unpacked=tmp_path / "unpacked")
+        assert all(_same(disk.batch(step=k, **ASKED), memory.batch(step=k, **ASKED)) for k in range(3))
+    assert len(list((tmp_path / "unpacked").iterdir())) == len(files) and len(disk._maker.cache) == 0
+
+
+def test_decoded_files_follow_their_pictures(tmp_path: Path) -> None:
+    path, where = tmp_path / "a.png", Unpacked(tmp_path / "unpacked")
+    for seed, channels in ((0, 3), (1, 1)):
+        pixels = _noise(seed, channels, 20, 24 + seed)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy().squeeze()).save(path)
+        opened = where.open(path)
+        assert torch.equal(opened, decoded(path)) and torch.equal(opened, pixels.expand(3, -1, -1))
+        opened[0, 0, 0] ^= 255  # stays in this process
+        assert torch.equal(where.open(path), pixels.expand(3, -1, -1))
+    file = where.file(path)
+    for damage in (b"", b"nonsense", file.read_bytes()[:-5]):
+        file.write_bytes(damage)
+        with pytest.raises(InputError, match="is damaged .*: delete it"):
+            where.open(path)
+    np.save(file, np.zeros((3, 4, 3)))
+    with pytest.raises(InputError, match="holds no decoded picture"):
+        where.open(path)
+    with pytest.raises(InputError, match="absent.png cannot be read"):
+        where.open(tmp_path / "absent.png")
+    with pytest.raises(InputError, match="cannot be made"):
+        Unpacked(path / "inside").open(path)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     scale=st.sampled_from([2, 3, 4, 8, 16]), height=st.integers(6, 14), width=st.integers(6, 14), data=st.data(),
@@ -108,12 +142,13 @@ def test_a_window_is_made_small_as_the_whole_picture_is(
     assert torch.equal(x, cut(imresize_uint8(y, scale=1 / scale), place))
 
 
-def test_workers_give_the_same_batches_in_any_order(folder: Path) -> None:
+def test_workers_give_the_same_batches_in_any_order(folder: Path, tmp_path: Path) -> None:
     files = _files(folder)
     chain = Degradation(stages=(*reduction("gaussian:1.2", scale=2), AddNoise(sigma=3.0), EightBit()))
     making = Making(degradation=chain, blur=Blur())
     here = Stream(files, scale=2, crop=8, making=making, memory=20_000)
-    with Stream(files, scale=2, crop=8, making=making, memory=20_000, workers=2) as there:
+    with Stream(files, scale=2, crop=8, making=making, unpacked=tmp_path / "unpacked", workers=2) as there:
+        assert len(list((tmp_path / "unpacked").iterdir())) == len(files)
         # Steps in a row, a jump, every third as one of three devices asks, another size, and back.
         for step in (0, 1, 2, 40, 43, 46, 49, 1):
             asked = {**ASKED, "size": 3 if step == 40 else 6}
@@ -135,6 +170,9 @@ def test_errors_of_a_worker_and_its_loss_are_named(folder: Path, tmp_path: Path)
         os.kill(process.pid, signal.SIGKILL)
         with pytest.raises(InputError, match="one of 1 workers that make training crops is gone.*pictures.workers"):
             stream.batch(step=9, **ASKED)
+    with pytest.raises(InputError, match="bad.png is a damaged or incomplete PNG"):
+        Stream((*_files(folder), *files), scale=2, crop=8, unpacked=tmp_path / "unpacked")
+    assert len(list((tmp_path / "unpacked").iterdir())) == 4
 
 
 def test_shipped_small_pictures_are_cut_where_the_large_ones_are(tmp_path: Path) -> None:

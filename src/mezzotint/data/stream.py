@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -22,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint import images
 from mezzotint.data.crops import Blur, Place, blurred, cut, draw, gather, turned
 from mezzotint.data.pairs import PairFile, Sized, measure
+from mezzotint.data.unpacked import Unpacked, decoded
 from mezzotint.errors import InputError, UsageError
 from mezzotint.noise import Noise, NoiseSource
 from mezzotint.operators.resize import imresize_uint8
@@ -105,13 +106,22 @@ class Maker:
     """Makes crops of a list of pictures in one process."""
 
     def __init__(
-        self, pictures: Sequence[Sized], *, scale: int, making: Making, limit: int | None, whole: bool
+        self,
+        pictures: Sequence[Sized],
+        *,
+        scale: int,
+        making: Making,
+        limit: int | None,
+        whole: bool,
+        unpacked: Unpacked | None = None,
     ) -> None:
         self.pictures = pictures
         self.scale = scale
         self.making = making
         self.whole = whole or scale not in _WINDOWED
-        self.cache = Cache(limit)
+        self.unpacked = unpacked
+        # The operating system keeps what was read of decoded files; an open one costs a descriptor.
+        self.cache = Cache(limit if unpacked is None else 0)
 
     def pair(self, index: int) -> tuple[Tensor, ...]:
         """Return picture `index`, 3 h w uint8 with sides that are multiples of the scale, and its small one if kept."""
@@ -124,13 +134,14 @@ class Maker:
     def _load(self, picture: Sized) -> tuple[Tensor, ...]:
         height, width = picture.size
         s, files = self.scale, picture.files
-        y = _decoded(files, files.y)
+        read = decoded if self.unpacked is None else self.unpacked.open
+        y = read(files.y)
         found = [y]
         if self.making.degradation is None:
             if files.x is not None:
-                found.append(_decoded(files, files.x))
+                found.append(read(files.x))
             elif self.whole:
-                found[0] = y = y[:, : height * s, : width * s].contiguous()
+                y = y[:, : height * s, : width * s].contiguous()
                 found.append(imresize_uint8(y, scale=1 / s) if s > 1 else y)
         for path, tensor, factor in zip((files.y, files.x), found, (s, 1), strict=False):
             if tensor.shape[1] < height * factor or tensor.shape[2] < width * factor:
@@ -138,7 +149,18 @@ class Maker:
                     f"{path} is {tensor.shape[2]}x{tensor.shape[1]} pixels and was larger when the run began: "
                     "leave the pictures alone while they train"
                 )
-        return tuple(t[:, : height * f, : width * f].contiguous() for t, f in zip(found, (s, 1), strict=False))
+        cut_off = (t[:, : height * f, : width * f] for t, f in zip(found, (s, 1), strict=False))
+        return tuple(cut_off) if self.unpacked is not None else tuple(t.contiguous() for t in cut_off)
+
+    def prepare(self, index: int) -> None:
+        """Decode picture `index`: into the folder of decoded pictures if there is one, else into the cache."""
+        if self.unpacked is None:
+            self.pair(index)
+            return
+        files = self.pictures[index].files
+        for path in (files.y, files.x):
+            if path is not None:
+                self.unpacked.prepare(path)
 
     def make(self, job: _Job) -> tuple[Tensor, Tensor]:
         """Return the crops (y, x) of a job, c h w in grey levels, uint8 where nothing made them float."""
@@ -185,11 +207,6 @@ class Maker:
         return small[:, rows, columns].to(torch.float32)
 
 
-def _decoded(files: PairFile, path: Any) -> Tensor:
-    pixels = torch.from_numpy(images.read_plain(path).pixels.copy()).permute(2, 0, 1)
-    return pixels.expand(3, -1, -1) if pixels.shape[0] == 1 else pixels
-
-
 _MAKER: Maker | None = None
 
 
@@ -219,6 +236,12 @@ def _work(jobs: tuple[_Job, ...]) -> list[tuple[int, np.ndarray, np.ndarray]]:
     return made
 
 
+def _prepare(indices: tuple[int, ...]) -> None:
+    assert _MAKER is not None
+    for index in indices:
+        _MAKER.prepare(index)
+
+
 class Stream:
     """Batches of crops of a list of pictures, as `batch` describes; close it, or use it in a `with` statement.
 
@@ -226,10 +249,13 @@ class Stream:
     `memory`: bytes that decoded pictures may take, over all workers; None keeps every picture that was decoded.
     `workers`: processes that make crops ahead; 0 makes them here. They are spawned, never forked, because libvips hangs
     in a fork: a script that trains with workers keeps what it does under `if __name__ == "__main__":`. Each worker
-    decodes and keeps its own share of the pictures.
+    decodes and keeps its own share of the pictures. `unpacked`: a folder for decoded pictures, three bytes a pixel;
+    crops are read from there, and `memory` is not used. It pays where a data set is larger than memory: each crop of a
+    picture that is not kept costs the decoding of all of it. At scales other than 1, 2, 3, 4, 8 and 16 bicubic small
+    pictures are made of whole pictures, and it does not pay.
 
-    Without workers, and where everything fits into `memory`, all pictures are decoded at once and a damaged one is
-    named before the first step; otherwise when it is drawn for the first time.
+    With `unpacked`, and without workers where everything fits into `memory`, all pictures are decoded at once and a
+    damaged one is named before the first step; otherwise when it is drawn for the first time.
     Raises InputError for pairs whose sizes disagree, and where no picture is large enough.
     """
 
@@ -242,6 +268,7 @@ class Stream:
         making: Making | None = None,
         memory: int | None = None,
         workers: int = 0,
+        unpacked: Path | None = None,
     ) -> None:
         if workers < 0 or (memory is not None and memory < 0):
             raise UsageError(f"{workers} workers and {memory} bytes of memory: neither may be negative")
@@ -251,22 +278,43 @@ class Stream:
         self.names = tuple(p.files.name for p in self.pictures)
         self.workers = min(workers, len(self.pictures))
         self._making = making
-        needed = self._bytes_of_all()
-        fits = memory is None or needed <= memory
+        fits = unpacked is None and (memory is None or self._bytes_of_all() <= memory)
         share = None if memory is None else memory // max(self.workers, 1)
         settings: dict[str, Any] = {"scale": scale, "making": making, "limit": share, "whole": fits}
+        settings["unpacked"] = None if unpacked is None else Unpacked(unpacked)
         self._maker = Maker(self.pictures, **settings)
         self._pools: list[ProcessPoolExecutor] = []
         self._pending: dict[tuple[int | bool, ...], list[Future[list[tuple[int, np.ndarray, np.ndarray]]]]] = {}
         self._last: int | None = None
         self._stride = 1
-        if self.workers == 0 and fits:
+        if self.workers == 0 and (fits or unpacked is not None):
             for index in range(len(self.pictures)):
-                self._maker.pair(index)
+                self._maker.prepare(index)
         context = multiprocessing.get_context("spawn")
         for _ in range(self.workers):
             maker = Maker(self.pictures, **settings)
             self._pools.append(ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(maker,)))
+        if self._pools and unpacked is not None:
+            self._prepare_all()
+
+    def _prepare_all(self) -> None:
+        shares = [tuple(range(k, len(self.pictures), self.workers)) for k in range(self.workers)]
+        waiting = [pool.submit(_prepare, share) for pool, share in zip(self._pools, shares, strict=True)]
+        try:
+            for future in waiting:
+                future.result()
+        except BrokenExecutor:
+            self.close()
+            raise self._lost() from None
+        except InputError:
+            self.close()
+            raise
+
+    def _lost(self) -> InputError:
+        return InputError(
+            f"one of {self.workers} workers that make training crops is gone (out of memory, or begun by a script "
+            'without `if __name__ == "__main__":`): use fewer pictures.workers or 0, or a smaller pictures.cache_mb'
+        )
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
@@ -307,10 +355,7 @@ class Stream:
             made = {item: (y, x) for future in futures for item, y, x in future.result()}
         except BrokenExecutor:
             self.close()
-            raise InputError(
-                f"one of {self.workers} workers that make training crops is gone (out of memory, or begun by a script "
-                'without `if __name__ == "__main__":`): use fewer pictures.workers or 0, or a smaller pictures.cache_mb'
-            ) from None
+            raise self._lost() from None
         return gather((torch.from_numpy(y), torch.from_numpy(x)) for _, (y, x) in sorted(made.items()))
 
     def _jobs(self, key: tuple[Any, ...]) -> tuple[_Job, ...]:

@@ -41,6 +41,9 @@ class Pictures(_Strict):
     cache_mb: int | None = Field(
         default=None, ge=0, description="megabytes that decoded pictures may take; all are kept without it"
     )
+    unpacked: Path | None = Field(
+        default=None, description="a folder for decoded pictures, where a data set is larger than memory"
+    )
     workers: int = Field(default=0, ge=0, le=64, description="processes that make crops ahead")
 
 

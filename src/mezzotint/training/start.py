@@ -149,6 +149,7 @@ def open_pictures(run: Run, *, workers: int | None = None) -> Stream:
         making=making(run),
         memory=None if p.cache_mb is None else p.cache_mb * 1_000_000,
         workers=p.workers if workers is None else workers,
+        unpacked=p.unpacked,
     )
 
 
