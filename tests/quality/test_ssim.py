@@ -40,9 +40,9 @@ def test_a_negative_is_negative():
     assert ssim(camera, 255 - camera, protocol="rgb-full") == pytest.approx(-0.0942595, abs=5e-8)
 
 
-@pytest.mark.parametrize("shape", [(11, 11), (11, 40), (75, 12), (74, 30), (139, 33)])
+@pytest.mark.parametrize("shape", [(11, 11), (11, 40), (26, 30), (27, 12), (42, 33), (75, 20)])
 def test_equals_scikit_image(shape):
-    # 64 rows of the map are summed at a time: the shapes lie on both sides of one and two strips
+    # 16 rows of the map are summed at a time: the shapes lie on both sides of one and two strips
     generator = np.random.default_rng(sum(shape))
     a = generator.uniform(0, 255, shape)
     b = np.clip(a + generator.normal(0, 30, shape), 0, 255)

@@ -19,7 +19,8 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The exponents of MS-SSIM, finest scale first; they sum to 1."""
 SMALLEST_MULTISCALE = (WINDOW - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 _SIGMA = 1.5
-_ROWS = 64  # rows of the map computed at a time: they stay in the cache, and memory does not grow with the picture
+_ROWS = 16  # rows of the map computed at a time: they stay in the cache, and memory does not grow with the picture
+_COLUMNS, _BLOCK = 256, 32  # columns of one matrix product, down and across
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,27 @@ def _means_of_factors(a: np.ndarray, b: np.ndarray, peak: float) -> tuple[np.nda
 
 
 def _sums_of_factors(a: np.ndarray, b: np.ndarray, c1: float, c2: float) -> tuple[float, float]:
-    mean_a, mean_b, square_a, square_b, product = _blur(np.stack((a, b, a * a, b * b, a * b)))
+    stack = np.empty((4, *a.shape))
+    stack[0], stack[1] = a, b
+    np.multiply(a, a, out=stack[2])
+    stack[2] += b * b  # only the sum of both variances is needed
+    np.multiply(a, b, out=stack[3])
+    mean_a, mean_b, square, product = _blur(stack)
     means = mean_a * mean_b
-    squares = mean_a * mean_a + mean_b * mean_b
-    luminance = (2 * means + c1) / (squares + c1)
-    contrast = (2 * (product - means) + c2) / (square_a + square_b - squares + c2)
-    return float(np.sum(luminance * contrast)), float(np.sum(contrast))
+    squares = np.add(np.square(mean_a, out=mean_a), np.square(mean_b, out=mean_b), out=mean_a)
+    # contrast (2 (product - means) + c2) / (square - squares + c2), luminance (2 means + c1) / (squares + c1), in place
+    product -= means
+    product += product
+    product += c2
+    square -= squares
+    square += c2
+    contrast = np.divide(product, square, out=product)
+    means += means
+    means += c1
+    squares += c1
+    both = np.divide(means, squares, out=means)
+    both *= contrast
+    return float(np.sum(both)), float(np.sum(contrast))
 
 
 def _factors(a: np.ndarray, b: np.ndarray, c1: float, c2: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -221,16 +237,37 @@ def _halved(planes: np.ndarray) -> np.ndarray:
 
 
 def _blur(stack: np.ndarray) -> np.ndarray:
-    """Return the Gaussian-weighted means (n, h - 10, w - 10) of arrays (n, h, w), inside only."""
-    weights = _window()
-    height, width = stack.shape[1] - WINDOW + 1, stack.shape[2] - WINDOW + 1
-    tall = weights[0] * stack[:, :height]
-    for k in range(1, WINDOW):
-        tall += weights[k] * stack[:, k : k + height]
-    out = weights[0] * tall[:, :, :width]
-    for k in range(1, WINDOW):
-        out += weights[k] * tall[:, :, k : k + width]
-    return out
+    """Return the Gaussian-weighted means (n, h - 10, w - 10) of arrays (n, h, w), inside only.
+
+    Products with small banded matrices: twice as fast as adding shifted copies, though most of their entries are 0, and
+    below the size at which libraries of linear algebra call in threads that would wait for each other.
+    """
+    count, height, width = stack.shape[0], stack.shape[1] - WINDOW + 1, stack.shape[2] - WINDOW + 1
+    tall = np.empty((count, height, width + WINDOW - 1))
+    for top in range(0, height, _ROWS):
+        rows = slice(top, min(top + _ROWS, height))
+        band = _band(rows.stop - rows.start)
+        for left in range(0, tall.shape[2], _COLUMNS):
+            columns = slice(left, min(left + _COLUMNS, tall.shape[2]))
+            np.matmul(band, stack[:, rows.start : rows.stop + WINDOW - 1, columns], out=tall[:, rows, columns])
+    flat = tall.reshape(count * height, -1)
+    out = np.empty((count * height, width))
+    for top in range(0, len(flat), count * _ROWS):
+        rows = slice(top, min(top + count * _ROWS, len(flat)))
+        for left in range(0, width, _BLOCK):
+            right = min(left + _BLOCK, width)
+            np.matmul(flat[rows, left : right + WINDOW - 1], _band(right - left).T, out=out[rows, left:right])
+    return out.reshape(count, height, width)
+
+
+@lru_cache(maxsize=128)
+def _band(size: int) -> np.ndarray:
+    """Return the matrix (size, size + 10) that takes the weighted means of neighbours."""
+    matrix = np.zeros((size, size + WINDOW - 1))
+    for row in range(size):
+        matrix[row, row : row + WINDOW] = _window()
+    matrix.setflags(write=False)
+    return matrix
 
 
 @lru_cache(maxsize=1)
