@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from skimage import data as skimage_data
 from torch import Tensor
 
 from mezzotint.errors import UsageError
-from mezzotint.operators.resize import Border, Kernel, fold, imresize, imresize_uint8, modcrop, resize_matrix
+from mezzotint.operators.resize import Border, Kernel, fold, imresize, imresize_uint8, modcrop, resize_matrix, taps
 
 
 def read(path: Path) -> Tensor:
@@ -278,3 +279,34 @@ def test_modcrop_keeps_the_top_left() -> None:
     y = torch.arange(35).reshape(5, 7)
     assert torch.equal(modcrop(y, multiple=3), y[:3, :6])
     assert torch.equal(modcrop(y, multiple=1), y)
+
+
+@pytest.mark.parametrize("ratio", [1 / 2, 1 / 3, 1 / 4, 1 / 8, 0.37, 2, 3, 1.7])
+@pytest.mark.parametrize("kind", ["noise", "checkers", "ramp"])
+def test_uint8_rounds_what_is_summed_tap_by_tap(ratio: float, kind: str) -> None:
+    """The quick product decides only where it is sure; checkers and ramps are full of halves."""
+    generator = torch.Generator().manual_seed(0)
+    y = {
+        "noise": torch.randint(0, 256, (2, 64, 81), generator=generator),
+        "checkers": (torch.arange(64)[:, None] + torch.arange(81)).remainder(2).expand(2, -1, -1) * 255,
+        "ramp": (torch.arange(64)[:, None] * 3 + torch.arange(81)).remainder(256).expand(2, -1, -1),
+    }[kind].to(torch.uint8)
+    expected = y
+    for axis in (-2, -1):
+        n = expected.shape[axis]
+        weights, indices = taps(n, math.ceil(n * ratio - 1e-9), ratio=ratio)
+        v = expected.double().movedim(axis, 0)
+        total = torch.zeros(len(weights), *v.shape[1:], dtype=torch.float64)
+        for k in range(weights.shape[1]):
+            total = torch.addcmul(total, v[indices[:, k]], weights[:, k, None, None])
+        expected = round_half_up(total).movedim(0, axis)
+    assert torch.equal(imresize_uint8(y, scale=ratio), expected)
+
+
+def test_a_batch_has_the_values_of_its_pictures_to_the_bit() -> None:
+    y = torch.rand(3, 3, 130, 97, generator=torch.Generator().manual_seed(0))
+    for ratio in (0.25, 0.4, 3):
+        x = imresize(y, scale=ratio)
+        for index in range(3):
+            assert torch.equal(imresize(y[index : index + 1], scale=ratio), x[index : index + 1])
+            assert torch.equal(imresize(y[index, :1], scale=ratio), x[index, :1])

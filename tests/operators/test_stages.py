@@ -65,6 +65,10 @@ def test_adaptive_area_counts_every_pixel_that_is_touched() -> None:
     y = levels(1, 1, 1, 5)
     x = apply(Resize(height=1, width=2, mode="adaptive area"), y)
     torch.testing.assert_close(x[0, 0, 0], torch.stack([y[0, 0, 0, :3].mean(), y[0, 0, 0, 2:].mean()]))
+    y = levels(1, 2, 24, 36)
+    for size in ((7, 9), (10, 36), (24, 11), (30, 50), (1, 1)):
+        made = apply(Resize(height=size[0], width=size[1], mode="adaptive area"), y)
+        torch.testing.assert_close(made, torch.nn.functional.interpolate(y, size=size, mode="area"))
 
 
 def test_bicubic_has_the_kernel_of_opencv_and_no_antialiasing() -> None:

@@ -110,7 +110,8 @@ class PoissonNoise:
         indices = levels.to(torch.int64)
         present = torch.bincount(indices.flatten(), minlength=256) > 0
         peak = self.peak if self.peak is not None else 2.0 ** math.ceil(math.log2(int(present.sum())))
-        counts = poisson_quantiles(present.nonzero().flatten().double() * (peak / 255), indices, present, field)
+        places = (torch.cumsum(present, 0) - 1)[indices]
+        counts = poisson_quantiles(present.nonzero().flatten().double() * (peak / 255), places, field)
         return counts * (255 / peak) - levels.double()
 
     def record(self) -> dict[str, Any]:
@@ -118,26 +119,46 @@ class PoissonNoise:
         return {"stage": "poisson", "peak": peak, "strength": self.strength, "grey": self.grey, "draw": self.draw}
 
 
-def poisson_quantiles(rates: Tensor, indices: Tensor, present: Tensor, field: Tensor) -> Tensor:
-    """Counts with Poisson's distribution, float64, of the shape of `indices` and `field`.
+def poisson_quantiles(rates: Tensor, places: Tensor, field: Tensor) -> Tensor:
+    """Counts with Poisson's distribution, float64, of the shape of `places` and `field`.
 
-    A pixel of level k, where `present` (256,) is true, has the rate of its place among the present ones; its count is
-    the quantile at the standard normal `field`.
+    A pixel has rate `rates[place]` (n,), float64, 0 or more; its count is the quantile at the standard normal `field`,
+    float64: the first whose distribution function is at least that of the field.
     """
-    # One sorted line of all distribution functions, each moved by the place of its rate: one search for all pixels.
-    starts, lows, pieces, total = [], [], [], 0
-    for place, rate in enumerate(rates.tolist()):
-        spread = 9 * math.sqrt(rate) + 12
-        low, high = max(0, math.floor(rate - spread)), math.ceil(rate + spread)
-        n = torch.arange(low, high + 1, dtype=torch.float64)
-        logarithm = torch.xlogy(n, torch.tensor(rate, dtype=torch.float64)) - rate - torch.lgamma(n + 1)
-        pieces.append(torch.cumsum(torch.exp(logarithm), 0).clamp(max=1.0) + 2 * place)
-        starts.append(total)
-        lows.append(low)
-        total += len(n)
-    line, order = torch.cat(pieces), torch.cumsum(present, 0)[indices] - 1
-    uniform = torch.special.ndtr(field).clamp(max=1 - 1e-12)
-    found = torch.searchsorted(line, (uniform + 2 * order).flatten()).reshape(indices.shape)
-    first = torch.tensor(starts)[order]
-    last = torch.tensor([*starts[1:], total])[order] - 1
-    return (torch.minimum(found, last) - first + torch.tensor(lows)[order]).double()
+    spread = 9 * rates.sqrt() + 12
+    lowest = (rates - spread).floor().clamp_min(0)
+    counts = lowest[:, None] + torch.arange(int((rates + spread - lowest).max()) + 1, dtype=torch.float64)
+    logarithm = torch.xlogy(counts, rates[:, None]) - rates[:, None] - torch.lgamma(counts + 1)
+    # The table holds normal quantiles, so that the field is compared as it is.
+    table = torch.special.ndtri(torch.exp(logarithm).cumsum(1).clamp_(max=1.0))
+    # Cornish and Fisher's expansion is off by one at most nearly everywhere; the table decides.
+    middle, deviation = rates - lowest - 1 / 6, rates.sqrt()
+    out = torch.empty(places.shape, dtype=torch.float64)
+    flat = out.reshape(-1)
+    for start in range(0, len(flat), _CHUNK):
+        place, value = (v.reshape(-1)[start : start + _CHUNK] for v in (places, field))
+        guess = middle[place].addcmul_(deviation[place], value).addcmul_(value, value, value=1 / 6)
+        index = _first(table, place * table.shape[1], value, guess.round_().to(torch.int64))
+        flat[start : start + _CHUNK] = lowest[place].add_(index)
+    return out
+
+
+_CHUNK = 1 << 15
+"""Pixels at a time: their table and numbers stay in the processor's cache."""
+
+
+def _first(table: Tensor, starts: Tensor, value: Tensor, index: Tensor) -> Tensor:
+    """The first index from each start at which the rising table is at least the value, near the guess `index`."""
+    width, table = table.shape[1], table.flatten()
+    index = index.clamp_(0, width - 1)
+    moving = None
+    while True:
+        here, first, wanted = (v if moving is None else v[moving] for v in (index, starts, value))
+        at = first + here
+        up = (table[at] < wanted) & (here < width - 1)
+        down = (table[(at - 1).clamp_min_(0)] >= wanted) & (here > 0)
+        changed = (up | down).nonzero().flatten()
+        if len(changed) == 0:
+            return index
+        moving = changed if moving is None else moving[changed]
+        index[moving] += up[changed].to(torch.int64) * 2 - 1

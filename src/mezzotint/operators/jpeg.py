@@ -228,7 +228,7 @@ def jpeg_round_trip(pixels: np.ndarray, /, *, quality: int, chroma: Chroma) -> n
         np.ascontiguousarray(pixels).tobytes(), width, height, channels, "uchar"
     ).copy(interpretation="srgb" if channels == 3 else "b-w")
     data = picture.jpegsave_buffer(Q=quality, subsample_mode="on" if chroma == "4:2:0" else "off")
-    decoded = pyvips.Image.jpegload_buffer(data, fail_on="truncated")
+    decoded = pyvips.Image.jpegload_buffer(data, fail_on="truncated", access="sequential")
     return np.frombuffer(decoded.write_to_memory(), dtype=np.uint8).reshape(height, width, channels)
 
 

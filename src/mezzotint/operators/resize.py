@@ -105,6 +105,61 @@ def resize_matrix(
     return matrix.scatter_add_(1, indices, weights)
 
 
+_BLOCK = 64
+"""Rows of a matrix that are multiplied at a time: few enough to skip most zeros, enough for a fast product."""
+
+Band = tuple[int, int, Tensor]
+"""First and one past the last column of a block of rows, and the float64 matrix between them."""
+
+
+def make_bands(weights: Tensor, indices: Tensor, n_in: int, *, transposed: bool = False) -> tuple[Band, ...]:
+    """Return a matrix of taps (`weights` at `indices`, see `taps`), or its transpose, in blocks of 64 rows.
+
+    Each block has the columns from the first to the last that it touches.
+    """
+    n_rows = indices.shape[0]
+    values = weights.flatten()
+    rows = torch.arange(n_rows)[:, None].expand_as(indices).flatten()
+    columns = indices.flatten()
+    if transposed:
+        rows, columns, n_rows = columns, rows, n_in
+    order = torch.argsort(rows, stable=True)
+    rows, columns, values = rows[order], columns[order], values[order]
+    bands = []
+    for start in range(0, n_rows, _BLOCK):
+        stop = min(start + _BLOCK, n_rows)
+        part = slice(*torch.searchsorted(rows, torch.tensor([start, stop])).tolist())
+        touched = columns[part]
+        low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
+        block = torch.zeros(stop - start, high - low, dtype=torch.float64)
+        block.index_put_((rows[part] - start, touched - low), values[part], accumulate=True)
+        bands.append((low, high, block))
+    return tuple(bands)
+
+
+def apply_bands(v: Tensor, bands: tuple[Band, ...], axis: int) -> Tensor:
+    """Return the product of a matrix in bands with every column (axis -2) or row (axis -1) of v (..., h, w).
+
+    Every plane is a product of its own, so that a batch has the values of its pictures to the bit.
+    """
+    planes = v.reshape(-1, *v.shape[-2:])
+    parts = []
+    for low, high, block in bands:
+        block = block.to(device=v.device, dtype=v.dtype).expand(len(planes), -1, -1)
+        parts.append(
+            torch.bmm(block, planes[:, low:high]) if axis == -2 else torch.bmm(planes[..., low:high], block.mT)
+        )
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+    return out.reshape(*v.shape[:-2], *out.shape[-2:])
+
+
+@lru_cache(maxsize=64)
+def _resize_bands(
+    n_in: int, n_out: int, ratio: float, kernel: Kernel, antialias: bool, border: Border
+) -> tuple[Band, ...]:
+    return make_bands(*taps(n_in, n_out, ratio=ratio, kernel=kernel, antialias=antialias, border=border), n_in)
+
+
 def _resize_axis(picture: Tensor, axis: int, weights: Tensor, indices: Tensor) -> Tensor:
     shape = [1] * picture.ndim
     shape[axis] = -1
@@ -183,10 +238,12 @@ def imresize(
     if not picture.is_floating_point():
         raise UsageError(f"imresize takes float pictures, got {picture.dtype}: use imresize_uint8 for 8-bit pictures")
     for axis, length, ratio in _plan((picture.shape[-2], picture.shape[-1]), scale, size):
-        weights, indices = taps(
-            picture.shape[axis], length, ratio=ratio, kernel=kernel, antialias=antialias, border=border
-        )
-        picture = _resize_axis(picture, axis, weights, indices)
+        if kernel == "nearest":
+            weights, indices = taps(picture.shape[axis], length, ratio=ratio, kernel=kernel)
+            picture = _resize_axis(picture, axis, weights, indices)
+        else:
+            bands = _resize_bands(picture.shape[axis], length, ratio, kernel, antialias, border)
+            picture = apply_bands(picture, bands, axis)
     return picture
 
 
@@ -203,12 +260,41 @@ def imresize_uint8(
     if picture.dtype != torch.uint8:
         raise UsageError(f"imresize_uint8 takes uint8 pictures, got {picture.dtype}")
     for axis, length, ratio in _plan((picture.shape[-2], picture.shape[-1]), scale, size):
-        weights, indices = taps(
-            picture.shape[axis], length, ratio=ratio, kernel=kernel, antialias=antialias, border=border
-        )
-        passed = _resize_axis(picture.to(torch.float64), axis, weights, indices)
-        picture = torch.floor(passed + 0.5).clamp_(0, 255).to(torch.uint8)
+        picture = _resize_axis_uint8(picture, axis, length, ratio, kernel, antialias, border)
     return picture
+
+
+def _resize_axis_uint8(
+    picture: Tensor, axis: int, length: int, ratio: float, kernel: Kernel, antialias: bool, border: Border
+) -> Tensor:
+    """One pass of `imresize_uint8`: in float32 where that decides the rounding, else tap by tap in float64."""
+    settings = (picture.shape[axis], length)
+    weights, indices = taps(*settings, ratio=ratio, kernel=kernel, antialias=antialias, border=border)
+    if kernel == "nearest":
+        return _resize_axis(picture.to(torch.float64), axis, weights, indices).to(torch.uint8)
+    passed = apply_bands(picture.float(), _resize_bands(*settings, ratio, kernel, antialias, border), axis)
+    rounded = torch.floor(passed + 0.5)
+    # Sums of so many products of at most 255 err by less than this, four times over.
+    limit = 4 * 255 * (weights.shape[1] + 1) * 2.0**-24
+    unsure = passed.sub_(rounded).abs_() > 0.5 - limit
+    rounded = rounded.clamp_(0, 255).to(torch.uint8)
+    count = int(unsure.sum())
+    if 4 * count > unsure.numel():
+        exact = _resize_axis(picture.to(torch.float64), axis, weights, indices)
+        return torch.floor(exact + 0.5).clamp_(0, 255).to(torch.uint8)
+    if count:
+        planes = picture.reshape(-1, *picture.shape[-2:])
+        plane, row, column = unsure.reshape(-1, *unsure.shape[-2:]).nonzero(as_tuple=True)
+        weights, indices = weights.to(picture.device), indices.to(picture.device)
+        place = row if axis == -2 else column
+        exact = torch.zeros(count, dtype=torch.float64, device=picture.device)
+        for k in range(weights.shape[1]):
+            at = indices[place, k]
+            sample = planes[plane, at, column] if axis == -2 else planes[plane, row, at]
+            exact = torch.addcmul(exact, sample.to(torch.float64), weights[place, k])
+        whole = torch.floor(exact + 0.5).clamp_(0, 255).to(torch.uint8)
+        rounded.reshape(-1, *rounded.shape[-2:])[plane, row, column] = whole
+    return rounded
 
 
 def modcrop(picture: Tensor, *, multiple: int) -> Tensor:

@@ -26,13 +26,7 @@ from mezzotint.operators.linear import (
     spectral_inverse,
     truncated,
 )
-from mezzotint.operators.resize import BORDERS, Border, Kernel, fold, taps
-
-_BLOCK = 64
-"""Rows of a matrix that are multiplied at a time: few enough to skip most zeros, enough for a fast product."""
-
-Band = tuple[int, int, int, int, Tensor]
-"""First and one past the last row, first and one past the last column, and the matrix between them."""
+from mezzotint.operators.resize import BORDERS, Band, Border, Kernel, apply_bands, fold, make_bands, taps
 
 
 class Axis(Protocol):
@@ -94,14 +88,20 @@ class FilterAxis:
 
 @dataclass(frozen=True)
 class AreaAxis:
-    """Means over n_out equal lengths of the axis, whose ends may lie inside samples."""
+    """Means over n_out equal lengths of the axis, whose ends may lie inside samples: `whole` counts those in full."""
 
     n_in: int
     n_out: int
+    whole: bool = False
 
     def taps(self) -> tuple[Tensor, Tensor]:
         length = self.n_in / self.n_out
         start = length * torch.arange(self.n_out, dtype=torch.float64)
+        if self.whole:
+            first, last = torch.floor(start + 1e-9), torch.ceil(start + length - 1e-9)
+            position = first[:, None] + torch.arange(math.ceil(length) + 1, dtype=torch.float64)
+            weights = (position < last[:, None]).double()
+            return weights / weights.sum(1, keepdim=True), position.to(torch.int64).clamp(max=self.n_in - 1)
         # The tiny term keeps ends that fall on the edge of a sample, but for rounding, on it.
         first = torch.floor(start + 1e-9)
         position = first[:, None] + torch.arange(math.ceil(length) + 1, dtype=torch.float64)
@@ -165,34 +165,12 @@ def _inverse(axis: Axis) -> Tensor:
 @lru_cache(maxsize=64)
 def _bands(axis: Axis, transposed: bool) -> tuple[Band, ...]:
     """The matrix of an axis, or its transpose, in blocks of rows with the columns that each touches."""
-    weights, indices = axis.taps()
-    values = weights.flatten()
-    rows = torch.arange(axis.n_out)[:, None].expand_as(indices).flatten()
-    columns = indices.flatten()
-    n_rows = axis.n_out
-    if transposed:
-        rows, columns, n_rows = columns, rows, axis.n_in
-    order = torch.argsort(rows, stable=True)
-    rows, columns, values = rows[order], columns[order], values[order]
-    bands = []
-    for start in range(0, n_rows, _BLOCK):
-        stop = min(start + _BLOCK, n_rows)
-        part = slice(*torch.searchsorted(rows, torch.tensor([start, stop])).tolist())
-        touched = columns[part]
-        low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
-        dense = torch.zeros(stop - start, high - low, dtype=torch.float64)
-        dense.index_put_((rows[part] - start, touched - low), values[part], accumulate=True)
-        bands.append((start, stop, low, high, dense))
-    return tuple(bands)
+    return make_bands(*axis.taps(), axis.n_in, transposed=transposed)
 
 
 def apply_axis(v: Tensor, axis: Axis, dim: int, *, transposed: bool = False) -> Tensor:
     """The map of an axis, or its transpose, along dimension -2 or -1 of v."""
-    parts = []
-    for _, _, low, high, dense in _bands(axis, transposed):
-        dense = dense.to(device=v.device, dtype=v.dtype)
-        parts.append(dense @ v[..., low:high, :] if dim == -2 else v[..., low:high] @ dense.T)
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+    return apply_bands(v, _bands(axis, transposed), dim)
 
 
 def _both(v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -367,14 +345,15 @@ def average(*, height: int, width: int, scale: int, border: Border = "symmetric"
     return Separable(rows, columns)
 
 
-def area(*, height: int, width: int, size: Size) -> Separable:
-    """Means over the areas of `size` equal pixels, whole or not: OpenCV's INTER_AREA, to shrink and to enlarge.
+def area(*, height: int, width: int, size: Size, whole: bool = False) -> Separable:
+    """Means over the areas of `size` equal pixels: OpenCV's INTER_AREA, to shrink and to enlarge.
 
+    With `whole` every pixel that an area touches counts in full: PyTorch's adaptive mean, "area" of its `interpolate`.
     Raises UsageError for sides below 1.
     """
     check_size("area", height, width)
     check_size("area", *size)
-    return Separable(AreaAxis(height, size[0]), AreaAxis(width, size[1]))
+    return Separable(AreaAxis(height, size[0], whole), AreaAxis(width, size[1], whole))
 
 
 def _check_border(border: str) -> None:

@@ -177,10 +177,9 @@ class Resize:
             return picture
         if self.mode == "matlab":
             return imresize(picture, size=size)
-        if self.mode == "adaptive area":
-            return functional.adaptive_avg_pool2d(picture, size)
-        if self.mode == "area":
-            return area(height=picture.shape[-2], width=picture.shape[-1], size=size).A(picture)
+        if self.mode in ("area", "adaptive area"):
+            whole = self.mode == "adaptive area"
+            return area(height=picture.shape[-2], width=picture.shape[-1], size=size, whole=whole).A(picture)
         return functional.interpolate(picture, size=size, mode=self.mode, align_corners=False)
 
     def record(self) -> dict[str, Any]:
