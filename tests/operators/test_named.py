@@ -19,7 +19,8 @@ from mezzotint.operators.degradation import degrade
 from mezzotint.operators.diagonal import Average, Grey, Identity, Mask
 from mezzotint.operators.kernels import GaussianKernel
 from mezzotint.operators.linear import LinearOperator
-from mezzotint.operators.named import named_operator
+from mezzotint.operators.named import OPERATORS, named_operator
+from mezzotint.operators.presets import PRESETS
 from mezzotint.operators.separable import gaussian, resize
 from mezzotint.testing import check_operator
 
@@ -214,3 +215,14 @@ def test_a_chain_of_a_file_is_simplified(tmp_path: Path) -> None:
     text = '[[step]]\noperator = "bicubic"\nscale = 2\n[[step]]\noperator = "grey"\n'
     operator = named_operator(save(tmp_path, text), scale=2).for_large(8, 10)
     assert isinstance(operator, Chain) and isinstance(operator.first, Grey) and operator.has_svd
+
+
+def test_the_page_says_what_there_is(tmp_path: Path) -> None:
+    """docs/degradations.md names every operator and preset, and its example is what it says."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "degradations.md").read_text(encoding="utf-8")
+    for name in (*OPERATORS, *PRESETS):
+        assert f"`{name}`" in page, name
+    example = page.split("```toml\n")[1].split("```")[0]
+    operator = named_operator(save(tmp_path, example), scale=4).for_small(5, 6)
+    assert operator.shape_in == (20, 24) and operator.channels_out(3) == 1
+    check_operator(operator)
