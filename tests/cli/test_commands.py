@@ -46,7 +46,7 @@ def test_methods_as_json_are_those_of_the_contract(command: Command) -> None:
     }
     for row in rows:
         assert set(row) >= ROW and set(row["axes"]) == AXES
-        assert row["weights"] in ("shipped", "none", "train")
+        assert row["weights"] in ("shipped", "none", "train", "prior")
     assert [row["name"] for row in json.loads(command("methods", "sr3", "--json").out)] == ["sr3"]
 
 
@@ -56,6 +56,16 @@ def test_methods_are_listed_and_shown(command: Command) -> None:
     assert "2104.07636" in command("methods", "sr3").out
     outcome = command("methods", "sr33")
     assert outcome.status == 2 and "'sr3'" in outcome.line
+
+
+def test_a_solver_says_what_it_takes(command: Command) -> None:
+    (row,) = json.loads(command("methods", "ddrm", "--json").out)
+    assert row["weights"] == "prior"
+    assert row["solver"] == {"cost": "1", "gradients": False, "singular": True, "noise": True, "fits": True}
+    shown = command("methods", "dps").out
+    assert "looks through the network" in shown and "fits them approximately" in shown and "prior" in shown
+    assert "for pictures without noise" in command("methods", "repaint").out
+    assert "solver" not in command("methods", "sr3").out
 
 
 def test_version(command: Command) -> None:

@@ -106,7 +106,7 @@ def test_entries_are_complete_and_well_formed() -> None:
         assert re.fullmatch(r"(\d{4}\.\d{5})?", entry.arxiv)
         assert re.fullmatch(r"(10\.\d{4,}/\S+)?", entry.doi)
         assert re.fullmatch(r"(\d+-\d+)?", entry.pages)
-        assert entry.arxiv or entry.doi or entry.pages
+        assert entry.arxiv or entry.doi or entry.pages or entry.url.startswith("https://")
     assert len({entry.title for entry in ENTRIES.values()}) == len(ENTRIES)
 
 
@@ -121,6 +121,7 @@ def test_bibtex_of_everything_can_be_read_back() -> None:
         assert read["type"] == entry.kind and read["year"] == str(entry.year)
         assert read["author"].count(" and ") == len(entry.authors) - 1
         assert (read.get("doi", ""), read.get("eprint", "")) == (entry.doi, entry.arxiv)
+        assert read.get("url", "") == entry.url
         assert read.get("pages", "").replace("--", "-") == entry.pages
         assert read["title"].startswith("{") and read["title"].endswith("}")
     assert r"Schr{\"{o}}dinger" in found["liu2023i2sb"]["title"]
@@ -191,6 +192,18 @@ def test_guidance_and_colour_are_cited_where_they_were_used() -> None:
     figures = {"settings": {"guidance": 2.0, "colour": "mean-std"}, "mean": {"psnr": 1.0}}
     of_figures = citations.of_evaluation({"methods": {"sr3 guidance 2": figures, "bicubic": {"settings": {}}}})
     assert {"ho2022classifier", "wang2024stablesr"} <= _keys(of_figures)
+
+
+def test_a_solver_is_cited_with_its_prior_and_its_gradient() -> None:
+    found = {citation.entry.key: citation.parts for citation in citations.of_method("pigdm")}
+    assert found["song2023pigdm"] == ("method pigdm", "corrector pigdm")
+    assert "guidance gradient" in found["song2021score"] and found["karras2022elucidating"] == ("prior",)
+    assert _keys(citations.of_records([_record(method="ddnm", recipe="ddnm", realism=None)])) == _keys(
+        citations.of_method("ddnm")
+    )
+    # A record holds guidance 1 for every method, which is no strength of this one.
+    of_record = citations.of_records([_record(method="dps", realism=None)])
+    assert _keys(of_record) == _keys(citations.of_method("dps"))
 
 
 def test_several_results_are_cited_once_with_every_version() -> None:

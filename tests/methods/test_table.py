@@ -11,6 +11,7 @@ from mezzotint import methods, testing
 from mezzotint.errors import UsageError
 from mezzotint.methods import table
 from mezzotint.methods.table import Spec
+from mezzotint.zero_shot import SOLVERS
 
 AXES = {"bridge", "domain", "conditioning", "guidance", "network", "sampler", "corrector", "colour"}
 KEYS = {
@@ -49,10 +50,24 @@ def test_every_row_is_whole(card):
     assert row["axes"].keys() == AXES
     assert json.loads(json.dumps(row)) == row
     assert callable(table.resolve_function(card))
-    assert card.scales and all(scale >= 2 or card.family == "prior" for scale in card.scales)
+    assert card.scales and all(scale >= 2 or card.family in ("prior", "zero-shot") for scale in card.scales)
+    assert (card.solver is not None) == (card.family == "zero-shot") == (card.weights == "prior")
     assert card.presets or card.family == "baseline"
     assert card.year is None or 1900 < card.year < 2100
     assert (card.year is None) == (card.paper == "")
+
+
+def test_rows_of_solvers_are_those_of_the_solvers():
+    rows = {card.name: card for card in table.cards() if card.family == "zero-shot"}
+    assert list(rows) == list(SOLVERS)
+    for name, solver in SOLVERS.items():
+        facts = rows[name].solver
+        assert facts is not None
+        assert list(rows[name].presets) == list(solver.presets)
+        assert (facts.cost, facts.gradients, facts.singular) == (solver.cost, solver.gradients, solver.singular)
+        assert (facts.noise, facts.fits) == (solver.noise, solver.fits)
+        assert rows[name].axes.guidance == "gradient" or not solver.gradients
+        assert solver.paper in rows[name].paper or name == "pigdm"
 
 
 @pytest.mark.parametrize("card", [card for card in table.cards() if card.weights == "none"], ids=lambda card: card.name)

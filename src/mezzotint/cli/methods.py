@@ -27,11 +27,27 @@ def methods(
 def _show(row: dict[str, object]) -> None:
     width = max(len(key) for key in row)
     for key, value in row.items():
-        if isinstance(value, dict):
+        if key == "solver":
+            if value is None:
+                continue
+            assert isinstance(value, dict)
+            value = "; ".join(_facts(value))
+        elif isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items() if v)
         elif isinstance(value, (list, tuple)):
             value = ", ".join(str(v) for v in value)
         print(f"{key.replace('_', ' '):<{width}}  {value}")
+
+
+def _facts(solver: dict[str, object]) -> list[str]:
+    """What a solver takes and gives, in words."""
+    return [
+        f"evaluations a step: {solver['cost']}",
+        "looks through the network" if solver["gradients"] else "needs no gradients",
+        "needs singular vectors (bicubic, average, mask, grey, identity)" if solver["singular"] else "any operator",
+        "for pictures with noise too" if solver["noise"] else "for pictures without noise",
+        "fits them exactly where there is none" if solver["fits"] else "fits them approximately",
+    ]
 
 
 def _list(rows: list[dict[str, object]]) -> None:

@@ -23,7 +23,7 @@ class Entry:
     """One work to cite, as its publisher names it; "" where a field does not apply or is not known.
 
     `authors` are (family name, given names) in order; a group has no given names. `arxiv` is an identifier without
-    version. `pages` has one hyphen between first and last.
+    version. `pages` has one hyphen between first and last. `url` is for works that have neither number nor pages.
     """
 
     key: str
@@ -40,6 +40,7 @@ class Entry:
     version: str = ""
     arxiv: str = ""
     doi: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -527,6 +528,166 @@ _ENTRIES: tuple[Entry, ...] = (
         booktitle=_CVPR_WORKSHOPS,
         pages="596-612",
     ),
+    Entry(
+        "lugmayr2022repaint",
+        "inproceedings",
+        "RePaint: Inpainting using Denoising Diffusion Probabilistic Models",
+        (
+            ("Lugmayr", "Andreas"),
+            ("Danelljan", "Martin"),
+            ("Romero", "Andres"),
+            ("Yu", "Fisher"),
+            ("Timofte", "Radu"),
+            ("Van Gool", "Luc"),
+        ),
+        2022,
+        booktitle=_CVPR,
+        pages="11461-11471",
+        arxiv="2201.09865",
+    ),
+    Entry(
+        "choi2021ilvr",
+        "inproceedings",
+        "ILVR: Conditioning Method for Denoising Diffusion Probabilistic Models",
+        (
+            ("Choi", "Jooyoung"),
+            ("Kim", "Sungwon"),
+            ("Jeong", "Yonghyun"),
+            ("Gwon", "Youngjune"),
+            ("Yoon", "Sungroh"),
+        ),
+        2021,
+        booktitle="Proceedings of the IEEE/CVF International Conference on Computer Vision",
+        pages="14367-14376",
+        arxiv="2108.02938",
+    ),
+    Entry(
+        "chung2022come",
+        "inproceedings",
+        "Come-Closer-Diffuse-Faster: Accelerating Conditional Diffusion Models for Inverse Problems through Stochastic "
+        "Contraction",
+        (("Chung", "Hyungjin"), ("Sim", "Byeongsu"), ("Ye", "Jong Chul")),
+        2022,
+        booktitle=_CVPR,
+        pages="12413-12422",
+        arxiv="2112.05146",
+    ),
+    Entry(
+        "kawar2021snips",
+        "inproceedings",
+        "SNIPS: Solving Noisy Inverse Problems Stochastically",
+        (("Kawar", "Bahjat"), ("Vaksman", "Gregory"), ("Elad", "Michael")),
+        2021,
+        booktitle=_NEURIPS,
+        volume="34",
+        arxiv="2105.14951",
+    ),
+    Entry(
+        "kawar2022ddrm",
+        "inproceedings",
+        "Denoising Diffusion Restoration Models",
+        (("Kawar", "Bahjat"), ("Elad", "Michael"), ("Ermon", "Stefano"), ("Song", "Jiaming")),
+        2022,
+        booktitle=_NEURIPS,
+        volume="35",
+        arxiv="2201.11793",
+    ),
+    Entry(
+        "chung2023dps",
+        "inproceedings",
+        "Diffusion Posterior Sampling for General Noisy Inverse Problems",
+        (
+            ("Chung", "Hyungjin"),
+            ("Kim", "Jeongsol"),
+            ("McCann", "Michael Thompson"),
+            ("Klasky", "Marc Louis"),
+            ("Ye", "Jong Chul"),
+        ),
+        2023,
+        booktitle=_ICLR,
+        arxiv="2209.14687",
+    ),
+    Entry(
+        "fei2023gdp",
+        "inproceedings",
+        "Generative Diffusion Prior for Unified Image Restoration and Enhancement",
+        (
+            ("Fei", "Ben"),
+            ("Lyu", "Zhaoyang"),
+            ("Pan", "Liang"),
+            ("Zhang", "Junzhe"),
+            ("Yang", "Weidong"),
+            ("Luo", "Tianyue"),
+            ("Zhang", "Bo"),
+            ("Dai", "Bo"),
+        ),
+        2023,
+        booktitle=_CVPR,
+        pages="9935-9946",
+        arxiv="2304.01247",
+    ),
+    Entry(
+        "chung2022mcg",
+        "inproceedings",
+        "Improving Diffusion Models for Inverse Problems using Manifold Constraints",
+        (("Chung", "Hyungjin"), ("Sim", "Byeongsu"), ("Ryu", "Dohoon"), ("Ye", "Jong Chul")),
+        2022,
+        booktitle=_NEURIPS,
+        volume="35",
+        arxiv="2206.00941",
+    ),
+    Entry(
+        "song2023pigdm",
+        "inproceedings",
+        "Pseudoinverse-Guided Diffusion Models for Inverse Problems",
+        (("Song", "Jiaming"), ("Vahdat", "Arash"), ("Mardani", "Morteza"), ("Kautz", "Jan")),
+        2023,
+        booktitle=_ICLR,
+        url="https://openreview.net/forum?id=9_gsMA8MRKQ",
+    ),
+    Entry(
+        "zhu2023diffpir",
+        "inproceedings",
+        "Denoising Diffusion Models for Plug-and-Play Image Restoration",
+        (
+            ("Zhu", "Yuanzhi"),
+            ("Zhang", "Kai"),
+            ("Liang", "Jingyun"),
+            ("Cao", "Jiezhang"),
+            ("Wen", "Bihan"),
+            ("Timofte", "Radu"),
+            ("Van Gool", "Luc"),
+        ),
+        2023,
+        booktitle=_CVPR_WORKSHOPS,
+        pages="1219-1229",
+        arxiv="2305.08995",
+    ),
+    Entry(
+        "mardani2024reddiff",
+        "inproceedings",
+        "A Variational Perspective on Solving Inverse Problems with Diffusion Models",
+        (("Mardani", "Morteza"), ("Song", "Jiaming"), ("Kautz", "Jan"), ("Vahdat", "Arash")),
+        2024,
+        booktitle=_ICLR,
+        arxiv="2305.04391",
+    ),
+    Entry(
+        "zhang2025daps",
+        "inproceedings",
+        "Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing",
+        (
+            ("Zhang", "Bingliang"),
+            ("Chu", "Wenda"),
+            ("Berner", "Julius"),
+            ("Meng", "Chenlin"),
+            ("Anandkumar", "Anima"),
+            ("Song", "Yang"),
+        ),
+        2025,
+        booktitle=_CVPR,
+        arxiv="2407.01521",
+    ),
 )
 
 ENTRIES: Mapping[str, Entry] = {entry.key: entry for entry in _ENTRIES}
@@ -536,6 +697,22 @@ SURVEY = "moser2025survey"
 
 OURS = "ours"
 """Stands for a part that no paper introduced: our own, or too plain to have one."""
+
+_SOLVERS: Mapping[str, tuple[str, ...]] = {
+    "repaint": ("lugmayr2022repaint",),
+    "ilvr": ("choi2021ilvr",),
+    "ccdf": ("chung2022come",),
+    "snips": ("kawar2021snips",),
+    "ddrm": ("kawar2022ddrm",),
+    "ddnm": ("wang2023ddnm",),
+    "dps": ("chung2023dps",),
+    "gdp": ("fei2023gdp",),
+    "mcg": ("chung2022mcg",),
+    "pigdm": ("song2023pigdm",),
+    "diffpir": ("zhu2023diffpir",),
+    "red-diff": ("mardani2024reddiff",),
+    "daps": ("zhang2025daps",),
+}
 
 METHODS: Mapping[str, tuple[str, ...]] = {
     "nearest": (OURS,),
@@ -556,6 +733,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "i2sb": ("liu2023i2sb",),
     "indi": ("delbracio2023inversion",),
     "shared": ("karras2022elucidating",),
+    **_SOLVERS,
     "prior": ("karras2022elucidating",),
     "mezzotint-x4": ("whang2022deblurring", "moser2024waving"),
 }
@@ -578,6 +756,8 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("conditioning", "features"): (OURS,),
     ("guidance", "classifier"): ("dhariwal2021diffusion",),
     ("guidance", "classifier-free"): ("ho2022classifier",),
+    # The score of a measurement beside that of the prior, section 5 of the paper.
+    ("guidance", "gradient"): ("song2021score",),
     ("colour", "mean-std"): ("wang2024stablesr",),
     ("colour", "wavelet"): ("wang2024stablesr",),
     ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
@@ -590,6 +770,8 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("sampler", "annealed-langevin"): ("song2019generative",),
     ("sampler", "indi"): ("delbracio2023inversion",),
     ("sampler", "cold2"): ("bansal2023cold",),
+    ("sampler", "ddrm"): ("kawar2022ddrm",),
+    **{("corrector", name): papers for name, papers in _SOLVERS.items()},
 }
 """The papers of each value of an axis, by (axis, value)."""
 
@@ -622,11 +804,13 @@ _CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("learned variance", "nichol2021improved"),
         ("schedule shifted-cosine", "hoogeboom2023simple"),
     ),
+    # Every solver runs on the prior of this package.
+    **{name: (("prior", "karras2022elucidating"),) for name in _SOLVERS},
 }
 # What is left of a refining method where nothing is refined, at realism 0.
 _MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {"mezzotint-x4": (("predictor span", "wan2023span"),)}
-# The strength at which a kind of guidance does nothing.
-_UNGUIDED = {"classifier-free": 1.0, "classifier": 0.0}
+# The strength at which a kind of guidance does nothing; None where it has no strength.
+_UNGUIDED = {"classifier-free": 1.0, "classifier": 0.0, "gradient": None}
 _NOISE = (("noise Philox", "salmon2011parallel"), ("noise Box-Muller", "box1958note"))
 _CONSISTENT = (("consistency range-space", "wang2023ddnm"), ("consistency MATLAB bicubic", "keys1981cubic"))
 
@@ -775,6 +959,8 @@ def _bibtex(entry: Entry) -> str:
     if entry.doi:
         # Taken as it stands by all that make a link of it.
         lines.append(f"  doi = {{{entry.doi}}}")
+    if entry.url:
+        lines.append(f"  url = {{{entry.url}}}")
     return f"@{entry.kind}{{{entry.key},\n" + ",\n".join(lines) + "\n}"
 
 

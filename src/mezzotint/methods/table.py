@@ -34,6 +34,22 @@ class Axes:
 
 
 @dataclass(frozen=True)
+class Solving:
+    """What a zero-shot solver takes and gives.
+
+    cost: evaluations of the prior a step. gradients: whether it differentiates the prior. singular: whether it needs an
+    operator whose singular vectors are known. noise: whether it is for measurements with noise. fits: whether its
+    result, with the default preset, meets a measurement without noise exactly.
+    """
+
+    cost: str
+    gradients: bool
+    singular: bool
+    noise: bool
+    fits: bool
+
+
+@dataclass(frozen=True)
 class MethodCard:
     """One method: where its code is, where it comes from, and what it can do.
 
@@ -42,7 +58,7 @@ class MethodCard:
     user, "prior" those of a prior, "none" needed. `scales` are the enlargements it is meant for; with `any_scale`
     others work too. `presets`: the first is the default. `local`: an output pixel depends on its surroundings only,
     so tiles equal the whole. `deterministic`: there is no noise, the seed changes nothing. `checks` names the
-    public checks of `mezzotint.testing` that it passes.
+    public checks of `mezzotint.testing` that it passes. `solver` stands for solvers alone.
     """
 
     name: str
@@ -59,6 +75,7 @@ class MethodCard:
     presets: tuple[str, ...] = ()
     axes: Axes = field(default_factory=Axes)
     checks: tuple[str, ...] = ()
+    solver: Solving | None = None
 
     def as_row(self) -> dict[str, Any]:
         """The row as `mezzotint methods --json` prints it: plain lists, tables and values."""
@@ -160,74 +177,87 @@ def _plain(name: str) -> str:
 
 _SCALES = (2, 3, 4, 8)
 
-_ZERO_SHOT: tuple[tuple[str, str, int, tuple[str, ...], str, str, bool], ...] = (
+_ZERO_SHOT: tuple[tuple[str, str, int, tuple[str, ...], str, str, bool, Solving], ...] = (
     (
         "repaint",
         "Lugmayr et al., RePaint: Inpainting using Denoising Diffusion Probabilistic Models, arXiv 2201.09865",
         2022, ("paper", "released"), "none", "ancestral", True,
+        Solving(cost="about `passes`", gradients=False, singular=False, noise=False, fits=True),
     ),
     (
         "ilvr",
         "Choi et al., ILVR: Conditioning Method for Denoising Diffusion Probabilistic Models, arXiv 2108.02938",
         2021, ("paper", "low-pass", "released"), "none", "ancestral", True,
+        Solving(cost="1", gradients=False, singular=False, noise=False, fits=True),
     ),
     (
         "ccdf",
         "Chung et al., Come-Closer-Diffuse-Faster, arXiv 2112.05146",
         2022, ("paper",), "none", "ancestral", True,
+        Solving(cost="1", gradients=False, singular=False, noise=False, fits=True),
     ),
     (
         "snips",
         "Kawar et al., SNIPS: Solving Noisy Inverse Problems Stochastically, arXiv 2105.14951",
         2021, ("paper",), "none", "annealed-langevin", True,
+        Solving(cost="`repeats`", gradients=False, singular=True, noise=True, fits=False),
     ),
     (
         "ddrm",
         "Kawar et al., Denoising Diffusion Restoration Models, arXiv 2201.11793",
         2022, ("paper", "released"), "none", "ddrm", True,
+        Solving(cost="1", gradients=False, singular=True, noise=True, fits=True),
     ),
     (
         "ddnm",
         "Wang et al., Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model, arXiv 2212.00490",
         2023, ("released", "paper"), "none", "ddrm", True,
+        Solving(cost="1", gradients=False, singular=False, noise=True, fits=True),
     ),
     (
         "dps",
         "Chung et al., Diffusion Posterior Sampling for General Noisy Inverse Problems, arXiv 2209.14687",
         2023, ("released", "likelihood"), "gradient", "ancestral", True,
+        Solving(cost="1 and its gradient", gradients=True, singular=False, noise=True, fits=False),
     ),
     (
         "gdp",
         "Fei et al., Generative Diffusion Prior for Unified Image Restoration and Enhancement, arXiv 2304.01247",
         2023, ("released", "paper", "state", "blind"), "gradient", "ancestral", True,
+        Solving(cost="1", gradients=False, singular=False, noise=True, fits=False),
     ),
     (
         "mcg",
         "Chung et al., Improving Diffusion Models for Inverse Problems using Manifold Constraints, arXiv 2206.00941",
         2022, ("paper",), "gradient", "ancestral", False,
+        Solving(cost="1 and its gradient", gradients=True, singular=False, noise=False, fits=True),
     ),
     (
         "pigdm",
         "Song et al., Pseudoinverse-Guided Diffusion Models for Inverse Problems, ICLR 2023",
         2023, ("theory", "released"), "gradient", "ddim", False,
+        Solving(cost="1 and its gradient", gradients=True, singular=False, noise=True, fits=False),
     ),
     (
         "diffpir",
         "Zhu et al., Denoising Diffusion Models for Plug-and-Play Image Restoration, arXiv 2305.08995",
         2023, ("paper", "released"), "none", "ddrm", False,
+        Solving(cost="1", gradients=False, singular=False, noise=True, fits=True),
     ),
     (
         "red-diff",
         "Mardani et al., A Variational Perspective on Solving Inverse Problems with Diffusion Models, arXiv 2305.04391",
         2024, ("released",), "none", "none", False,
+        Solving(cost="1", gradients=False, singular=False, noise=True, fits=False),
     ),
     (
         "daps",
         "Zhang et al., Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing, arXiv 2407.01521",
         2025, ("exact", "mean"), "none", "none", False,
+        Solving(cost="`inner`", gradients=False, singular=False, noise=True, fits=True),
     ),
 )  # fmt: skip
-"""Name, paper, year, variants, guidance, sampler, whether the survey names it: the rest is the same for all."""
+"""Name, paper, year, variants, guidance, sampler, whether the survey names it, what it takes: the rest is the same."""
 
 _ROWS: tuple[MethodCard, ...] = (
     MethodCard(
@@ -568,8 +598,9 @@ _ROWS: tuple[MethodCard, ...] = (
             deterministic=False,
             presets=presets,
             axes=Axes(bridge="vp", domain="pixel", guidance=guidance, sampler=sampler, corrector=name),
+            solver=solver,
         )
-        for name, paper, year, presets, guidance, sampler, named in _ZERO_SHOT
+        for name, paper, year, presets, guidance, sampler, named, solver in _ZERO_SHOT
     ),
     MethodCard(
         name="prior",
