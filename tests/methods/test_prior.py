@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from mezzotint import methods
 from mezzotint.bridges import VE, VP
 from mezzotint.errors import UsageError

@@ -338,7 +338,7 @@ def _methods() -> Table:
     def absent(row: str, column: str) -> str:
         if column in cards[row].checks:
             return ""
-        return "a function" if cards[row].family == "baseline" else "not claimed"
+        return {"baseline": "a function", "zero-shot": "a solver"}.get(cards[row].family, "not claimed")
 
     def measure(name: str) -> dict[str, float]:
         if absent(name, "check_method"):
@@ -355,7 +355,7 @@ def _methods() -> Table:
         "Methods",
         "`check_method`, on the small preset with random weights: exact sizes, seeds, a batch against its pictures "
         "alone, losses and gradients, saved and loaded weights. *A function*: a baseline, without loss, weights and "
-        "noise of its own.",
+        "noise of its own. *A solver*: a zero-shot method, trained by nobody; tests/zero_shot holds it.",
         "method",
         tuple(cards),
         (Column("check_method", _tolerance(check_method)),),
