@@ -40,7 +40,8 @@ def test_report_json_and_pictures_are_written(command: Command, folder: Path, tm
     outcome = command("evaluate", folder, "--method", "nearest", *words)
     assert outcome.status == 0 and "nearest" in outcome.out
     assert json.loads((tmp_path / "r.json").read_text())["data"]["images"] == 3
-    assert "<html" in (tmp_path / "r.html").read_text()
+    page = (tmp_path / "r.html").read_text()
+    assert "<html" in page and page.count("data:image/png") == 3 * (2 + 1 + 1)
     saved = sorted((tmp_path / "out" / "nearest").iterdir())
     assert [path.name for path in saved] == ["0.png", "1.png", "2.png"]
     assert images.read(saved[0]).pixels.shape == (64, 72, 3)

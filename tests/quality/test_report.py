@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
 
+from mezzotint.errors import UsageError
+from mezzotint.quality import Candidate, Scored, evaluate, lpips_map
+from mezzotint.quality.charts import png
 from mezzotint.quality.evaluation import Evaluation, MethodFigures
+from mezzotint.quality.gallery import Gallery, error_map, perceptual_map
+from mezzotint.quality.psnr import psnr_of_planes
 from mezzotint.quality.report import to_html, to_markdown
 
 
@@ -69,7 +79,7 @@ def test_names_cannot_break_the_table_or_the_page():
 class Balance(HTMLParser):
     """Checks that every element is closed where it was opened."""
 
-    VOID = {"meta", "br"}
+    VOID = {"meta", "br", "img"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,3 +124,128 @@ def test_html_draws_nothing_without_two_points(example):
 
 def test_equal_methods_are_drawn_too():
     assert to_html(evaluation(a=method(28, 0.3), b=method(28, 0.3))).count("<circle") == 2
+
+
+def grid_of_steps() -> Evaluation:
+    methods = {"bicubic": method(28.0, 0.4)}
+    for steps, psnr in ((2, 29.0), (4, 30.0), (10, 30.5)):
+        methods[f"ours steps {steps} realism 1"] = {
+            **method(psnr, 0.3 - steps / 100),
+            "settings": {"steps": steps, "realism": 1.0},
+        }
+    methods["ours steps 4 realism 0.5"] = {**method(31.0, 0.3), "settings": {"steps": 4, "realism": 0.5}}
+    methods["theirs"] = {**method(27.0, 0.2), "settings": {"steps": None}}
+    return evaluation(**methods)
+
+
+def test_settings_that_vary_alone_are_drawn_as_curves():
+    page = to_html(grid_of_steps())
+    steps, realism = page.split("<h2>Over the steps</h2>")[1].split("<h2>Over the realism</h2>")
+    realism = realism.split("<h2>")[0]
+    assert [drawing for drawing in re.findall('aria-label="([^"]+)"', steps)] == [
+        "PSNR dB over the steps",
+        "LPIPS-AlexNet over the steps",
+    ]
+    psnr = steps.split("</svg>")[0]
+    points = [tuple(map(float, point)) for point in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', psnr)]
+    assert len(points) == 3 and points == sorted(points)  # three steps from left to right
+    assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)  # PSNR grows upwards
+    assert points[1][0] - points[0][0] == pytest.approx((points[2][0] - points[0][0]) / 4, abs=0.2)  # 2, 4 and 10
+    assert ">ours realism 1</text>" in psnr and "bicubic" not in psnr and "theirs" not in psnr
+    assert psnr.count("stroke-opacity") == 3  # an interval at each
+    assert ">ours steps 4</text>" in realism and realism.count("<circle") == 4
+
+
+def test_one_value_of_a_setting_is_no_curve():
+    page = to_html(evaluation(a={**method(28, 0.3), "settings": {"steps": 4}}, b=method(29, 0.2)))
+    assert "Over the" not in page
+
+
+def shown_evaluation(count: int = 5):
+    """An evaluation of two methods, with the gallery of its crops."""
+    pictures = [(f"{k}.png", data.astronaut()[40 * k : 40 * k + 136, 100:240]) for k in range(count)]
+
+    def noisy(x: np.ndarray, seed: int) -> np.ndarray:
+        large = x.repeat(4, axis=0).repeat(4, axis=1).astype(int)
+        return np.clip(large + np.random.default_rng(seed).integers(-40, 41, large.shape), 0, 255).astype(np.uint8)
+
+    def repeated(x: np.ndarray, seed: int) -> np.ndarray:
+        return x.repeat(4, axis=0).repeat(4, axis=1)
+
+    gallery = Gallery()
+    methods = [Candidate("noisy", noisy), Candidate("plain", repeated, deterministic=True)]
+    result = evaluate(pictures, methods, seeds=(0, 1), progress=gallery.add)
+    return result, gallery
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return shown_evaluation()
+
+
+def test_worst_and_best_pictures_are_shown_beside_their_errors(shown):
+    result, gallery = shown
+    page = to_html(result, gallery=gallery)
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    addresses = re.findall(r'src="([^"]+)"', page)
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert not re.search(r"href=|url\(|@import|<script", page)
+    lpips = {name: figures["mean"]["lpips"] for name, figures in result["methods"].items()}
+    best = min(lpips, key=lpips.__getitem__)
+    order = sorted(
+        result["methods"][best]["images"], key=lambda name: -result["methods"][best]["images"][name]["lpips"]
+    )
+    assert f"By LPIPS-AlexNet of {best}." in page
+    headings = re.findall(r"<h3>([^<]+)</h3>", page)
+    assert headings == [f"{name}, worst" for name in order[:3]] + [f"{name}, best" for name in order[:2:-1]]
+    # for each picture the true one and two methods, an error map and an LPIPS map of each method
+    assert len(addresses) == 5 * (3 + 2 + 2)
+
+
+def test_crops_are_those_of_the_pictures(shown):
+    _, gallery = shown
+    for k, (name, crops) in enumerate(gallery.pictures.items()):
+        assert name == f"{k}.png"
+        picture = data.astronaut()[40 * k : 40 * k + 136, 100:240]
+        part = picture[crops.row : crops.row + 128, crops.column : crops.column + 128]
+        assert np.array_equal(crops.reference, part) and list(crops.results) == ["noisy", "plain"]
+        assert all(one.shape == (128, 128, 3) for one in crops.results.values())
+    first = gallery.pictures["0.png"]
+    assert psnr_of_planes(*(one.astype(np.float64) for one in (first.reference, first.results["plain"]))) > 15
+
+
+def test_pictures_that_are_shown_decode_to_themselves():
+    for pixels in (data.astronaut()[:33, :20], data.camera()[:7, :50]):
+        address = png(pixels)
+        decoded = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+        assert np.array_equal(np.asarray(decoded), pixels)
+
+
+def test_maps_are_the_errors_amplified():
+    a, b = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    expected = np.minimum(np.round(np.abs(a.astype(int) - b).mean(axis=2) * 4), 255)
+    assert np.array_equal(error_map(a, b), expected)
+    found = perceptual_map(a, b)
+    assert found is not None and np.array_equal(found, np.clip(np.round(lpips_map(a, b) * 255), 0, 255))
+    assert not error_map(a, a).any() and not perceptual_map(a, a).any()
+    assert perceptual_map(a[:20], b[:20]) is None
+
+
+def test_small_and_grey_pictures_are_kept_whole():
+    gallery = Gallery(side=16)
+    grey = data.camera()[:12, :20, None]
+    gallery.add(Scored("a", "m", 0, grey, {}, grey))
+    gallery.add(Scored("a", "m", 1, 255 - grey, {}, grey))  # a second seed
+    crops = gallery.pictures["a"]
+    assert crops.reference.shape == (12, 16, 3) and np.array_equal(crops.results["m"], crops.reference)
+    with pytest.raises(UsageError, match="0 pixels show nothing"):
+        Gallery(side=0)
+
+
+def test_few_pictures_are_not_shown_twice():
+    result, gallery = shown_evaluation(1)
+    page = to_html(result, gallery=gallery)
+    assert re.findall(r"<h3>([^<]+)</h3>", page) == ["0.png, worst"]
+    assert "<h3>" not in to_html(result, gallery=Gallery())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mezzotint.quality import Candidate, Output, Scored
+    from mezzotint.quality.gallery import Gallery
     from mezzotint.upscaler import Interpolation, Upscaler
 
 
@@ -102,6 +103,7 @@ def evaluate(
     from mezzotint.images.atomic import write_bytes
     from mezzotint.quality import evaluation, protocols
     from mezzotint.quality import report as reports
+    from mezzotint.quality.gallery import Gallery
 
     protocols.find(protocol)
     try:
@@ -117,6 +119,7 @@ def evaluate(
         raise UsageError(str(error)) from None
     _check_used(values, candidates)
     messages = Messages(quiet=quiet)
+    gallery = None if report is None else Gallery()
     total = len(files) * sum(1 if candidate.deterministic else len(seeds) for candidate in candidates)
     try:
         if save is not None:
@@ -131,12 +134,12 @@ def evaluate(
                 measures=list(dict.fromkeys((*evaluation.DEFAULT_MEASURES, *(measure or ())))),
                 patch=side,
                 folder=str(folder),
-                progress=_counted(progress, total=total, save=save, several=len(seeds) > 1),
+                progress=_counted(progress, total=total, save=save, several=len(seeds) > 1, gallery=gallery),
             )
         if as_json not in (None, "-"):
             write_bytes(as_json, (evaluation.to_json(result) + "\n").encode(), overwrite=True)
         if report is not None:
-            write_bytes(report, reports.to_html(result).encode(), overwrite=True)
+            write_bytes(report, reports.to_html(result, gallery=gallery).encode(), overwrite=True)
     except InputError as error:
         messages.warn(f"mezzotint: {one_line(error)}")
         return exits.FAILED
@@ -261,9 +264,14 @@ def _read(files: Sequence[Path], *, whole: bool, messages: Messages) -> Iterator
 
 
 def _counted(
-    progress: Callable[[int, int], None], *, total: int, save: Path | None, several: bool
+    progress: Callable[[int, int], None],
+    *,
+    total: int,
+    save: Path | None,
+    several: bool,
+    gallery: Gallery | None,
 ) -> Callable[[Scored], None]:
-    """Return what moves the bar, and saves the pictures if asked to, after each run."""
+    """Return what moves the bar, saves the pictures and keeps crops for the report if asked to, after each run."""
     done = 0
 
     def take(scored: Scored) -> None:
@@ -271,6 +279,8 @@ def _counted(
         exits.stop_if_interrupted()
         done += 1
         progress(done, total)
+        if gallery is not None:
+            gallery.add(scored)
         if save is not None:
             from mezzotint import images
 

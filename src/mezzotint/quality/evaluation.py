@@ -69,7 +69,7 @@ class Candidate:
 class Scored:
     """One run that has been measured: handed to `progress`, to show it or to save the picture.
 
-    image: what was measured, uint8 (H, W, c).
+    image: what was measured, uint8 (H, W, c); reference: what it was compared with, uint8 (H, W, 1 or 3).
     """
 
     picture: str
@@ -77,6 +77,7 @@ class Scored:
     seed: int
     image: np.ndarray
     figures: Mapping[str, float | None]
+    reference: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -460,7 +461,8 @@ def _measure_method(
         if not (luma or method.deterministic) and len(seeds) > 1:
             samples.add(raw, image, subject, measures)
         if progress is not None:
-            progress(Scored(picture=subject.name, method=method.name, seed=int(seed), image=image, figures=figures))
+            reference = subject.pair.reference
+            progress(Scored(subject.name, method.name, int(seed), image, figures, reference))
     table.images[subject.name] = row
     if samples.spread.count > 1:
         table.samples[subject.name] = samples.figures(subject, measures, note=table.note)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
-from mezzotint.quality import protocols
+import numpy as np
+
+from mezzotint.quality import charts, protocols
+from mezzotint.quality.charts import Point
 from mezzotint.quality.evaluation import MEASURES, Evaluation, Measure, MethodFigures
+from mezzotint.quality.gallery import ERROR_GAIN, Gallery, Shown, error_map, perceptual_map
+
+EXTREMES = 3
+"""How many of the worst and how many of the best pictures a report shows."""
 
 _OTHER = {
     "seconds": Measure("seconds", "s a picture", 2, False),
@@ -25,6 +34,9 @@ th:first-child, td:first-child { text-align: left; }
 td small { color: #666; }
 .best { font-weight: 700; }
 svg { max-width: 40rem; display: block; }
+img { image-rendering: pixelated; display: block; }
+.crops { overflow-x: auto; }
+.crops td, .crops th { padding: .15rem; border: 0; text-align: left; }
 svg text { font: 12px system-ui, sans-serif; fill: #222; }
 """
 
@@ -58,10 +70,12 @@ def to_markdown(evaluation: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_html(evaluation: Evaluation, *, title: str = "Evaluation") -> str:
+def to_html(evaluation: Evaluation, *, title: str = "Evaluation", gallery: Gallery | None = None) -> str:
     """Return one HTML page: means with 95 % intervals, calibration, PSNR against LPIPS, every picture's figures.
 
-    The page holds its style and its drawing, loads nothing and runs nothing.
+    Methods that were run with several steps or realisms get curves. gallery: crops that were kept while the evaluation
+    ran; the page then shows the worst and the best pictures of all methods beside their errors. The page holds its
+    style, drawings and pictures, loads nothing and runs nothing.
     """
     parts = [
         "<!doctype html>",
@@ -81,7 +95,9 @@ def to_html(evaluation: Evaluation, *, title: str = "Evaluation") -> str:
     rows = _calibration_rows(evaluation)
     if rows:
         parts += ["<h2>Calibration of the samples</h2>", _table(rows[0], rows[1:])]
-    parts.append(_scatter(evaluation))
+    parts += [_scatter(evaluation), _curves(evaluation)]
+    if gallery is not None:
+        parts.append(_gallery(evaluation, gallery))
     notes = [
         f"<li>{escape(name)}: {escape(note)}.</li>"
         for name, figures in evaluation["methods"].items()
@@ -235,45 +251,134 @@ def _settings_table(evaluation: Evaluation) -> str:
 
 def _scatter(evaluation: Evaluation) -> str:
     """Return a drawing of PSNR against LPIPS with the methods' names; nothing with fewer than two such methods."""
-    points = []
+    points = {}
     for name, figures in evaluation["methods"].items():
         distortion, perception = figures.get("mean", {}).get("psnr"), figures.get("mean", {}).get("lpips")
         if distortion is not None and perception is not None and math.isfinite(distortion):
-            points.append((name, distortion, perception))
+            points[name] = Point(distortion, perception)
     if len(points) < 2:
         return ""
-    width, height, margin = 640.0, 400.0, 60.0
-    across, down = _axis([point[1] for point in points]), _axis([point[2] for point in points])
+    drawing = charts.scatter(
+        points,
+        label="PSNR against LPIPS",
+        across="PSNR dB, better to the right",
+        up="LPIPS-AlexNet, better downwards",
+        digits=(2, 3),
+    )
+    return "<h2>Distortion and perception</h2>" + drawing
 
-    def place(value: float, axis: tuple[float, float], length: float) -> float:
-        return margin + (value - axis[0]) / (axis[1] - axis[0]) * (length - 2 * margin)
 
-    base, end = height - margin, width - margin
-    shapes = [
-        f'<path d="M{margin} {margin} V{base} H{end}" fill="none" stroke="#888"/>',
-        f'<text x="{end}" y="{base + 36}" text-anchor="end">PSNR dB, better to the right</text>',
-        f'<text x="{margin}" y="{margin - 16}">LPIPS-AlexNet, better downwards</text>',
-    ]
-    for value in across:
-        shapes.append(
-            f'<text x="{place(value, across, width):.1f}" y="{base + 18}" text-anchor="middle">{value:.2f}</text>'
-        )
-    for value in down:
-        y = height - place(value, down, height)
-        shapes.append(f'<text x="{margin - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3f}</text>')
-    for name, distortion, perception in points:
-        x, y = place(distortion, across, width), height - place(perception, down, height)
-        anchor, shift = ("end", -8) if x > width / 2 else ("start", 8)
-        shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#1f5fa8"/>')
-        shapes.append(f'<text x="{x + shift:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
-    return (
-        "<h2>Distortion and perception</h2>"
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="PSNR against LPIPS">{"".join(shapes)}</svg>'
+def _curves(evaluation: Evaluation) -> str:
+    """Return drawings of the measures over the steps and over the realism, for methods that were run with several."""
+    parts = []
+    for setting in ("steps", "realism"):
+        families = _families(evaluation, setting)
+        drawings = [_curve(evaluation, families, setting, measure) for measure in MEASURES if measure.of != "samples"]
+        drawings = [drawing for drawing in drawings if drawing]
+        if drawings:
+            parts += [f"<h2>Over the {setting}</h2>", *drawings]
+    return "".join(parts)
+
+
+def _families(evaluation: Evaluation, setting: str) -> dict[str, list[tuple[float, str]]]:
+    """Return the methods that differ in one setting alone, each family under its name, in the setting's order."""
+    families: dict[str, list[tuple[float, str]]] = {}
+    for name, figures in evaluation["methods"].items():
+        value = figures.get("settings", {}).get(setting)
+        if isinstance(value, int | float):
+            family = re.sub(rf" {setting} [^ ]+", "", name)
+            families.setdefault(family, []).append((float(value), name))
+    return {name: sorted(rows) for name, rows in families.items() if len({value for value, _ in rows}) > 1}
+
+
+def _curve(evaluation: Evaluation, families: dict[str, list[tuple[float, str]]], setting: str, measure: Measure) -> str:
+    series = {}
+    for family, rows in families.items():
+        points = []
+        for value, name in rows:
+            figures = evaluation["methods"][name]
+            mean, bounds = figures.get("mean", {}).get(measure.name), figures.get("ci95", {}).get(measure.name)
+            if mean is not None and math.isfinite(mean):
+                low, high = bounds if bounds is not None and all(map(math.isfinite, bounds)) else (None, None)
+                points.append(Point(value, mean, low, high))
+        if len(points) > 1:
+            series[family] = points
+    if not series:
+        return ""
+    better = {True: ", better upwards", False: ", better downwards", None: ""}[measure.larger_is_better]
+    return charts.lines(
+        series,
+        label=f"{measure.heading} over the {setting}",
+        across=setting,
+        up=measure.heading + better,
+        digits=(2 if setting == "realism" else 1, measure.digits),
     )
 
 
-def _axis(values: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of an axis with a tenth of room on either side, never empty."""
-    low, high = min(values), max(values)
-    room = 0.1 * (high - low) or 0.05 * abs(high) or 1.0
-    return low - room, high + room
+def _gallery(evaluation: Evaluation, gallery: Gallery) -> str:
+    """Return the worst and the best pictures of the best method: crops of all methods, their errors, LPIPS maps."""
+    ranked = _ranked(evaluation)
+    if ranked is None:
+        return ""
+    method, measure, names = ranked
+    names = [name for name in names if name in gallery.pictures]
+    count = min(EXTREMES, (len(names) + 1) // 2)
+    groups = (("worst", names[:count]), ("best", [name for name in names[::-1][:count] if name not in names[:count]]))
+    parts = [
+        "<h2>Worst and best pictures</h2>",
+        f"<p>By {escape(measure.heading)} of {escape(method)}. Crops where the true picture has most detail, the first "
+        f"seed of each method; below them the error, white from {255 // ERROR_GAIN} levels, and where LPIPS sees it, "
+        "white from 1.</p>",
+    ]
+    for word, group in groups:
+        for name in group:
+            figures = {key: rows.get("images", {}).get(name, {}) for key, rows in evaluation["methods"].items()}
+            parts.append(f"<h3>{escape(name)}, {word}</h3>")
+            parts.append(_crops(gallery.pictures[name], figures))
+    return "".join(parts) if names else ""
+
+
+def _ranked(evaluation: Evaluation) -> tuple[str, Measure, list[str]] | None:
+    """Return the best method by LPIPS, or by PSNR without it, that measure, and its pictures from worst to best."""
+    for key in ("lpips", "psnr"):
+        measure = next(measure for measure in MEASURES if measure.name == key)
+        sign = 1 if measure.larger_is_better else -1
+        means = {
+            name: sign * value
+            for name, figures in evaluation["methods"].items()
+            if (value := figures.get("mean", {}).get(key)) is not None
+        }
+        if means:
+            method = max(means, key=means.__getitem__)
+            images = evaluation["methods"][method].get("images", {})
+            found = {name: sign * row[key] for name, row in images.items() if row.get(key) is not None}
+            return method, measure, sorted(found, key=found.__getitem__)
+    return None
+
+
+def _crops(shown: Shown, figures: dict[str, dict[str, Any]]) -> str:
+    """Return a table of crops: a column for the true picture and for each method, rows of pictures and of maps."""
+    head, pictures, errors, maps = ["true"], [_image(shown.reference, "true")], [""], [""]
+    for name, result in shown.results.items():
+        numbers = [
+            f"{measure.heading} {_number(figures.get(name, {}).get(measure.name), measure.digits)}"
+            for measure in MEASURES
+            if measure.name in ("psnr", "lpips")
+        ]
+        head.append(f"{escape(name)}<br><small>{', '.join(numbers)}</small>")
+        pictures.append(_image(result, name))
+        errors.append(_image(error_map(shown.reference, result), f"error of {name}"))
+        found = perceptual_map(shown.reference, result)
+        maps.append("" if found is None else _image(found, f"LPIPS of {name}"))
+    rows = [pictures, errors, *([maps] if any(maps) else [])]
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        '<div class="crops"><table><thead><tr>'
+        + "".join(f"<th>{text}</th>" for text in head)
+        + f"</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _image(pixels: np.ndarray, text: str) -> str:
+    height, width = pixels.shape[:2]
+    return f'<img src="{charts.png(pixels)}" width="{2 * width}" height="{2 * height}" alt="{escape(text)}">'
