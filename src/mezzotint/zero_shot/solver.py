@@ -14,12 +14,14 @@ from mezzotint.errors import UsageError
 from mezzotint.noise import NoiseSource
 from mezzotint.samplers.loop import After, Denoiser, Move, Step, sample
 from mezzotint.samplers.step import ancestral
+from mezzotint.zero_shot.error_spectrum import ErrorSpectrum
 from mezzotint.zero_shot.measurement import Measurement
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A prior and a measurement. `denoise(z, t)` is the prior's, on states z = a y + s eps of `bridge`.
+    """A prior and a measurement. `denoise(z, t)` is the prior's, on states z = a y + s eps of `bridge`; `spectrum` that
+    of its errors, where they were measured.
 
     UsageError for a bridge that ends at the small picture, or is no scalar one: a prior knows no x.
     """
@@ -27,6 +29,7 @@ class Problem:
     denoise: Denoiser
     bridge: Bridge
     measurement: Measurement
+    spectrum: ErrorSpectrum | None = None
 
     def __post_init__(self) -> None:
         if self.bridge.needs_x or not self.bridge.scalar:
@@ -51,7 +54,7 @@ class Plan:
     """How a problem is solved.
 
     walk: the times, up-moves included. denoise: the prior, corrected. step, after: as for `samplers.sample`.
-    start: makes the state at walk[0] of a standard normal field; the bridge's own start without it.
+    start: makes the state at walk[0] of `fields` standard normal fields; the bridge's own start without it.
     bridge: another than the problem's, where moves up are different. loop: a sampler that owns its loop, called as
     `samplers.sample` is but without step and after.
     """
@@ -60,7 +63,8 @@ class Plan:
     denoise: Denoiser
     step: Step = ancestral
     after: After | None = None
-    start: Callable[[Tensor], Tensor] | None = None
+    start: Callable[..., Tensor] | None = None
+    fields: int = 1
     bridge: Bridge | None = None
     loop: Callable[..., Tensor] | None = None
 
@@ -121,7 +125,12 @@ def restore(
     where, kind = problem.measurement.x.device, dtype if dtype is not None else torch.float64
     start = None
     if plan.start is not None:
-        start = plan.start(noise.normal("start", 0, problem.shape, origin=origin, dtype=kind, device=where))
+        start = plan.start(
+            *(
+                noise.normal("start", draw, problem.shape, origin=origin, dtype=kind, device=where)
+                for draw in range(plan.fields)
+            )
+        )
     elif plan.walk[0] != 1.0:
         # A grid that begins below the last node: pure noise of that level.
         a, _, s = problem.bridge.coefficients(plan.walk[0])
