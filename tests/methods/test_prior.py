@@ -8,6 +8,7 @@ import torch
 from mezzotint import methods
 from mezzotint.bridges import VE, VP
 from mezzotint.errors import UsageError
+from mezzotint.methods.restorer import build_restorer
 from mezzotint.networks.local_unet import LocalUNet
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.schedules import geometric, linear
@@ -47,6 +48,40 @@ def test_tiles_equal_the_whole():
         whole = network(z, level)
         part = network(z[..., 88 - margin : 88 + margin + 16, :], level)
     assert (part[..., margin : margin + 16, :] - whole[..., 88:104, :]).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("size", [(200, 24), (17, 211), (150, 146)])
+def test_a_large_picture_is_seen_in_tiles_that_equal_the_whole(size):
+    method, z = tiny(), pixels(1, 3, *size)
+    bridge, w = VP(linear(1000)), pixels(1, 3, *size)
+    found = {}
+    for side in (512, 32):
+        method.tile = side
+        assert (max(size) > side + 2 * method.network.reach) == (side == 32)
+        point = z.clone().requires_grad_()
+        y = method.of(bridge, like=z)(point, 0.4).y
+        (gradient,) = torch.autograd.grad((w * y).sum(), point)
+        with torch.no_grad():
+            assert (method.of(bridge, like=z)(z, 0.4).y - y).abs().max() < 1e-6
+        found[side] = y.detach(), gradient
+    assert (found[32][0] - found[512][0]).abs().max() < 1e-6
+    assert (found[32][1] - found[512][1]).abs().max() < 1e-5 * found[512][1].abs().max()
+
+
+@pytest.mark.parametrize("solver", ["ddnm", "pigdm"])
+def test_what_was_measured_is_met_in_tiles_too(solver):
+    prior = tiny()
+    prior.tile = 32
+    restorer = build_restorer(solver, scale=4, preset=methods.find(solver).presets[0], config=None, prior=prior)
+    x = pixels(1, 3, 48, 11)
+    assert 32 + 2 * prior.network.reach < 4 * 48
+    y = restorer.sample(x, noise=Noise(0), steps=3)
+    prior.tile = 512
+    whole = restorer.sample(x, noise=Noise(0), steps=3)
+    assert (whole - y).abs().max() < 1e-4 * max(1.0, float(whole.abs().max()))
+    if solver == "ddnm":
+        operator = restorer.operator_for("bicubic", (48, 11), (192, 44))
+        assert (operator.A(y) - x).abs().max() < 1e-5 * max(1.0, float(y.abs().max()))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (17, 24)])

@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mezzotint import schedules
 from mezzotint.bridges import VP, Bridge
 from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.pixel import Pixel
 from mezzotint.errors import UsageError
+from mezzotint.images import tiles
 from mezzotint.methods.presets import settle
 from mezzotint.methods.recipe import Recipe
 from mezzotint.methods.shared import Shared, walk
@@ -33,8 +35,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+TILE = 512
+"""Pixels a side of what the network sees at a time, without its surroundings: with gradients about a gigabyte."""
+
+
 class Prior(Shared):
-    """The method. Its network is asked by `of`, for states of any scalar bridge that does not lead to x."""
+    """The method. Its network is asked by `of`, for states of any scalar bridge that does not lead to x.
+
+    States that are larger than a tile with its surroundings (`network.reach`) are seen in tiles of `tile` pixels, which
+    equal the whole to rounding; with gradients a tile is computed again when its own are asked for, so that memory is
+    that of one tile.
+    """
+
+    tile: int = TILE
 
     def of(self, bridge: Bridge, *, like: Tensor) -> Denoiser:
         """The function (z, t) -> Estimate of states shaped like b c H W."""
@@ -45,7 +58,19 @@ class Prior(Shared):
         return torch.zeros(self.domain.shape(context), dtype=x.dtype, device=x.device)
 
     def _ask(self, z: Tensor, x: Tensor, level: Tensor) -> Tensor:
-        return self.network(z, level)
+        height, width = int(z.shape[-2]), int(z.shape[-1])
+        reach, cell = int(self.network.reach), int(self.network.stride)  # pyright: ignore
+        if max(height, width) <= self.tile + 2 * reach:
+            return self.network(z, level)
+        rows: dict[int, list[Tensor]] = {}
+        for tile in tiles.plan(height, width, tile=self.tile, halo=reach, cell=cell):
+            window = z[..., tile.window_rows, tile.window_columns]
+            # Without parameters that learn only the state can bear gradients.
+            bears = torch.is_grad_enabled() and window.requires_grad
+            out = checkpoint(self.network, window, level, use_reentrant=False) if bears else self.network(window, level)
+            assert isinstance(out, Tensor)
+            rows.setdefault(tile.rows.start, []).append(out[..., tile.inner[0], tile.inner[1]])
+        return torch.cat([torch.cat(row, dim=-1) for row in rows.values()], dim=-2)
 
 
 def build(*, scale: float = 1, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
