@@ -11,6 +11,7 @@ import json
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -129,5 +130,5 @@ def _look(source: Path, name: str, package: str) -> bytes | None:
             files = (item for item in archive if item.isfile() and Path(item.name).name == name)
             opened = next((archive.extractfile(item) for item in files), None)
             return opened.read() if opened is not None else None
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{source} cannot be read as weights of {package}: {error}") from error
