@@ -91,7 +91,7 @@ def test_the_report_as_json(folder: Path, facts: tuple[Facts, ...]) -> None:
     assert (found["pictures"], found["usable"]) == (14, 12)
     assert found["equal"] == [["plain0.png", "sub/equal.webp"]]
     assert found["similar"][0]["files"] == ["mirrored.png", "plain1.png"]
-    assert found["images"]["low.jpg"]["quality"] == 30 and "print" not in found["images"]["low.jpg"]
+    assert found["images"]["low.jpg"]["quality"] == 30 and "fingerprint" not in found["images"]["low.jpg"]
     assert found["images"]["came-out-of-60.png"]["grid"] == [0, 0]
 
 
@@ -99,9 +99,8 @@ def test_workers_measure_the_same(folder: Path, facts: tuple[Facts, ...]) -> Non
     steps: list[tuple[int, int]] = []
     there = scan(folder, workers=2, progress=lambda done, total: steps.append((done, total)))
     assert [f.as_json() for f in there] == [f.as_json() for f in facts]
-    assert [(f.print.bits, f.print.thumb) if f.print else None for f in there] == [
-        (f.print.bits, f.print.thumb) if f.print else None for f in facts
-    ]
+    marks = [[(f.fingerprint.bits, f.fingerprint.thumb) for f in some if f.fingerprint] for some in (there, facts)]
+    assert marks[0] == marks[1] and len(marks[0]) == 12
     assert steps == [(k, 14) for k in range(1, 15)]
 
 
@@ -120,6 +119,24 @@ def test_a_colour_cast_is_measured_exactly(tmp_path: Path, landscape: Landscape)
     casts = np.array([f.colour for f in plain.facts]) - np.array([np.mean(f.colour) for f in plain.facts])[:, None]
     assert plain.cast_error == pytest.approx(casts.std(axis=0, ddof=1) / 2)
     assert "colour: a cast of R +" in "\n".join(red.lines())
+
+
+def test_test_pictures_among_the_training_ones(
+    folder: Path, facts: tuple[Facts, ...], tmp_path: Path, landscape: Landscape, compressed: Compressed
+) -> None:
+    Image.fromarray(landscape(2)).save(tmp_path / "same.webp", lossless=True)
+    Image.fromarray(compressed(landscape(6), 40)[::-1]).save(tmp_path / "changed.jpg")
+    Image.fromarray(landscape(99)).save(tmp_path / "other.png")
+    found = conclude(folder, facts, against=tmp_path, others=scan(tmp_path, workers=0))
+    assert [(a, b, how) for a, b, _, how in found.met] == [
+        ("plain2.png", "same.webp", "the same pixels"), ("once.jpg", "changed.jpg", "upside down, mirrored")
+    ]  # fmt: skip
+    assert found.similar == conclude(folder, facts).similar
+    text = "\n".join(found.lines())
+    assert f"against {tmp_path}: 2 pairs of pictures that are the same" in text
+    assert "plain2.png ~ same.webp (the same pixels)" in text
+    assert found.as_json()["met"][1]["files"] == ["once.jpg", "changed.jpg"]
+    assert "against" not in "\n".join(conclude(folder, facts).lines())
 
 
 def test_folders_of_grey_pictures_and_of_one(tmp_path: Path, landscape: Landscape) -> None:

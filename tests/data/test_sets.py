@@ -60,8 +60,9 @@ def test_div2k(tmp_path: Path) -> None:
     assert _files(read("DIV2K", root, scale=8, track="bicubic", split="validation"), root)[1] == (
         "DIV2K_valid_HR/0900.png", "DIV2K_valid_LR_x8/0900x8.png"
     )  # fmt: skip
-    for track, end in (("mild", "x4m"), ("difficult", "x4d"), ("wild", "x4w1")):
-        assert _files(read("DIV2K", root, track=track), root)[0][1] == f"DIV2K_train_LR_{track}/0001{end}.png"
+    for track, end in (("mild", "x4m"), ("difficult", "x4d"), ("wild", "x4w1"), ("wild3", "x4w3")):
+        place = f"DIV2K_train_LR_{track.rstrip('3')}/0001{end}.png"
+        assert _files(read("DIV2K", root, track=track), root)[0][1] == place
     # The folder above serves as well, and so does one written in other letters.
     assert _names(read("DIV2K", tmp_path, scale=3, track="unknown")) == ["0001", "0002", "0800"]
     (root / "DIV2K_train_HR").rename(root / "div2k_TRAIN_hr")

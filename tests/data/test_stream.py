@@ -325,7 +325,7 @@ def test_turns_are_the_symmetries_of_the_square() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match="crops of 9 pixels from pictures of 8"):
+    with pytest.raises(UsageError, match="crops of 9 pixels from a picture of 12x8"):
         draw([(8, 12)], seed=0, step=0, size=1, crop=9)
     with pytest.raises(UsageError, match="both must be at least 1"):
         draw([(8, 12)], seed=0, step=0, size=0, crop=8)

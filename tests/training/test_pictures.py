@@ -156,7 +156,7 @@ def test_keys_are_strict(run: Any, change: str) -> None:
 
 
 def test_a_run_on_a_data_set_says_so_on_its_card(run: Any, tmp_path: Path) -> None:
-    asked = run("pictures.dataset=div2k", "pictures.track=unknown", "pictures.workers=1", "pictures.blur=[0.4, 0.6]")
+    asked = run("pictures.dataset=div2k", "pictures.track=unknown", "pictures.blur=[0.4, 0.6]")
     assert start(asked).step == 2
     _, card = load_with_card(str(tmp_path / "out"))
     assert card.data == "DIV2K, split train, track unknown: 3 pictures, 0.0 megapixels"

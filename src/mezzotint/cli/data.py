@@ -94,6 +94,9 @@ def check(
 @app.command("report")
 def report(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures to train on, subfolders included.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Pictures that should not be there, as those of a test set.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything that was measured as JSON.")] = False,
     workers: Annotated[
         str, typer.Option(metavar="N|auto", help="Processes that measure; auto: one a processor.")
@@ -106,7 +109,7 @@ def report(
 
     messages = Messages(quiet=quiet)
     with messages.progress("measuring") as progress:
-        found = room.report(folder, workers=count, progress=progress)
+        found = room.report(folder, against=against, workers=count, progress=progress)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
     else:

@@ -33,6 +33,11 @@ def generator(use: str, seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+def areas(sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Return the areas (n,) of small pictures of `sizes` (height, width), in float32, as `draw` weighs them."""
+    return torch.tensor([float(height * width) for height, width in sizes])
+
+
 def draw(
     sizes: Sequence[tuple[int, int]],
     *,
@@ -42,24 +47,28 @@ def draw(
     crop: int,
     flips: bool = True,
     rotations: bool = True,
+    weights: Tensor | None = None,
 ) -> tuple[Place, ...]:
     """Return the `size` crops of batch `step` from small pictures of `sizes` (height, width).
 
-    A picture is drawn in proportion to its area, a place in it and a turn evenly. Raises UsageError for a batch or a
-    crop below 1 and for a crop that a picture does not hold.
+    A picture is drawn in proportion to its area, a place in it and a turn evenly. `weights`: `areas(sizes)`, for those
+    who have them already. Raises UsageError for a batch or a crop below 1 and for a crop that its picture does not
+    hold.
     """
     if size < 1 or crop < 1:
         raise UsageError(f"a batch of {size} crops of {crop} pixels: both must be at least 1")
-    smallest = min(min(s) for s in sizes)
-    if smallest < crop:
-        raise UsageError(f"crops of {crop} pixels from pictures of {smallest}: leave the smaller pictures out first")
     source = generator("crops", seed, step)
-    areas = torch.tensor([float(height * width) for height, width in sizes])
-    chosen: Sequence[int] = torch.multinomial(areas, size, replacement=True, generator=source).tolist()
+    if weights is None:
+        weights = areas(sizes)
+    chosen: Sequence[int] = torch.multinomial(weights, size, replacement=True, generator=source).tolist()
     draws = torch.rand(size, 3, generator=source).tolist()
     places = []
     for index, (u, v, w) in zip(chosen, draws, strict=True):
         height, width = sizes[index]
+        if min(height, width) < crop:
+            raise UsageError(
+                f"crops of {crop} pixels from a picture of {width}x{height}: leave the smaller pictures out first"
+            )
         code = int(w * 8)
         places.append(
             Place(

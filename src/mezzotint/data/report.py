@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 
 from mezzotint import images
 from mezzotint.data.benchmarks import find_pictures
-from mezzotint.data.fingerprints import TURNS, Fingerprint, fingerprint, near
+from mezzotint.data.fingerprints import TURNS, Fingerprint, Near, fingerprint, near
 from mezzotint.data.jpeg_history import Trace, earlier_quality, read_header, trace
 from mezzotint.data.resolution import luma, true_resolution
 from mezzotint.errors import InputError, UsageError
@@ -46,7 +46,7 @@ class Facts:
     `earlier`: quality of a coarser JPEG before, 0 where none shows: in a JPEG one on its grid, in another file the
     last. `grid`: where that one's blocks begin in another file, as (row, column). `factor`: how many times smaller it
     could be, None where it is too small to say. `colour`: mean levels of R, G and B. `clipped`: share of samples at 0
-    or 255. `print`: for finding near duplicates.
+    or 255. `fingerprint`: for finding near duplicates.
     """
 
     file: str
@@ -65,11 +65,11 @@ class Facts:
     kernel: str = "none"
     colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
     clipped: float = 0.0
-    print: Fingerprint | None = None
+    fingerprint: Fingerprint | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the fingerprint, ready for JSON."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "print"}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "fingerprint"}
 
 
 def measure(path: Path, *, name: str) -> Facts:
@@ -108,7 +108,7 @@ def measure(path: Path, *, name: str) -> Facts:
         kernel="none" if found is None else found.kernel,
         colour=(float(mean[0]), float(mean[1]), float(mean[2])),
         clipped=float(((rgb == 0) | (rgb == 255)).mean()),
-        print=fingerprint(levels),
+        fingerprint=fingerprint(levels),
     )
 
 
@@ -166,6 +166,8 @@ class Report:
     `equal`: groups of files with the same pixels. `similar`: (file, file, bits of 63 that differ, what was done to the
     second) of pictures that look the same, one of every group of equal ones. `cast`: mean level of R, G and B over the
     pictures, each less the mean of the three, and `cast_error` their standard errors; grey pictures do not count.
+    `against`: another folder, whose pictures should not be here; `met`: those that are, as `similar`, with 0 bits and
+    "the same pixels" for equal ones.
     """
 
     folder: str
@@ -174,6 +176,8 @@ class Report:
     similar: tuple[tuple[str, str, int, str], ...]
     cast: tuple[float, float, float] | None
     cast_error: tuple[float, float, float] | None
+    against: str = ""
+    met: tuple[tuple[str, str, int, str], ...] = ()
 
     @property
     def usable(self) -> tuple[Facts, ...]:
@@ -188,9 +192,9 @@ class Report:
             "usable": len(good),
             "megapixels": round(sum(f.height * f.width for f in good) / 1e6, 3),
             "equal": [list(group) for group in self.equal],
-            "similar": [
-                {"files": [a, b], "bits": bits, "second": how} for a, b, bits, how in self.similar
-            ],
+            "similar": [_pair(found) for found in self.similar],
+            "against": self.against,
+            "met": [_pair(found) for found in self.met],
             "colour": {
                 "cast": None if self.cast is None else [round(c, 3) for c in self.cast],
                 "standard_error": None if self.cast_error is None else [round(c, 3) for c in self.cast_error],
@@ -209,6 +213,7 @@ class Report:
             return
         yield from self._sizes(good)
         yield from self._duplicates()
+        yield from self._met()
         yield from self._jpeg(good)
         coarse = sorted((f for f in good if f.factor is not None and f.factor > 1), key=lambda f: -(f.factor or 1))
         small = sum(f.factor is None for f in good)
@@ -231,6 +236,11 @@ class Report:
         yield f"duplicates: {groups} of equal pictures, {pairs} of pictures that look the same"
         yield from _listed(" = ".join(group) for group in self.equal)
         yield from _listed(f"{a} ~ {b} ({how}, {bits} of 63 bits differ)" for a, b, bits, how in self.similar)
+
+    def _met(self) -> Iterator[str]:
+        if self.against:
+            yield f"against {self.against}: {_many(len(self.met), 'pair')} of pictures that are the same"
+            yield from _listed(f"{a} ~ {b} ({how})" for a, b, _, how in self.met)
 
     def _jpeg(self, good: Sequence[Facts]) -> Iterator[str]:
         files = [f for f in good if f.quality]
@@ -275,32 +285,77 @@ def _listed(lines: Any) -> Iterator[str]:
         yield f"    and {len(lines) - _SHOWN} more"
 
 
+def _pair(found: tuple[str, str, int, str]) -> dict[str, Any]:
+    first, second, bits, how = found
+    return {"files": [first, second], "bits": bits, "second": how}
+
+
 def report(
-    folder: Path, *, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    folder: Path,
+    *,
+    against: Path | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Measure every picture of a folder and compare them with each other, see `scan` for the arguments."""
-    return conclude(folder, scan(folder, workers=workers, progress=progress))
+    """Measure every picture of a folder and compare them with each other, see `scan` for the arguments.
+
+    `against`: a folder of pictures that should not be among them, such as a test set.
+    """
+    facts = scan(folder, workers=workers, progress=progress)
+    if against is None:
+        return conclude(folder, facts)
+    return conclude(folder, facts, against=against, others=scan(against, workers=workers, progress=progress))
 
 
-def conclude(folder: Path, facts: Sequence[Facts]) -> Report:
-    """Return the report on measured pictures."""
+def conclude(
+    folder: Path, facts: Sequence[Facts], *, against: Path | None = None, others: Sequence[Facts] = ()
+) -> Report:
+    """Return the report on measured pictures; `others` are those of the folder `against`."""
     good = [f for f in facts if not f.problem]
-    groups: dict[str, list[Facts]] = {}
-    for f in good:
-        groups.setdefault(f.sha256, []).append(f)
+    groups = _groups(good)
     first = [group[0] for group in groups.values()]
-    prints = [f.print for f in first if f.print is not None]
-    pairs = tuple(
-        (first[n.first].file, first[n.second].file, n.distance, TURNS[n.turn]) for n in near(prints)
-    )
     coloured = np.array([f.colour for f in good if not f.grey])
     cast = error = None
     if len(coloured):
         casts = coloured - coloured.mean(axis=1, keepdims=True)
         cast = _three(casts.mean(axis=0))
         error = _three(casts.std(axis=0, ddof=1) / len(casts) ** 0.5) if len(casts) > 1 else (0.0, 0.0, 0.0)
-    equal = tuple(tuple(f.file for f in group) for group in groups.values() if len(group) > 1)
-    return Report(str(folder), tuple(facts), equal, pairs, cast, error)
+    return Report(
+        str(folder),
+        tuple(facts),
+        tuple(tuple(f.file for f in group) for group in groups.values() if len(group) > 1),
+        tuple((first[n.first].file, first[n.second].file, n.distance, TURNS[n.turn]) for n in _near(first)),
+        cast,
+        error,
+        "" if against is None else str(against),
+        _met(groups, _groups(f for f in others if not f.problem)),
+    )
+
+
+def _groups(facts: Iterable[Facts]) -> dict[str, list[Facts]]:
+    """Return pictures by their pixels."""
+    groups: dict[str, list[Facts]] = {}
+    for f in facts:
+        groups.setdefault(f.sha256, []).append(f)
+    return groups
+
+
+def _near(facts: Sequence[Facts]) -> tuple[Near, ...]:
+    return near([f.fingerprint for f in facts if f.fingerprint is not None])
+
+
+def _met(ours: dict[str, list[Facts]], theirs: dict[str, list[Facts]]) -> tuple[tuple[str, str, int, str], ...]:
+    """Return the pictures of one folder that are in the other, equal ones first."""
+    shared = [(f.file, theirs[key][0].file) for key, group in ours.items() if key in theirs for f in group]
+    equal = [(file, other, 0, "the same pixels") for file, other in shared]
+    here = [group[0] for key, group in ours.items() if key not in theirs]
+    both = [*here, *(group[0] for group in theirs.values())]
+    similar = [
+        (both[n.first].file, both[n.second].file, n.distance, TURNS[n.turn])
+        for n in _near(both)
+        if n.first < len(here) <= n.second
+    ]
+    return (*equal, *similar)
 
 
 def _three(values: np.ndarray) -> tuple[float, float, float]:

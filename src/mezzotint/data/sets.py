@@ -13,7 +13,7 @@ import csv
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -140,8 +140,10 @@ def _div2k(kind: str) -> dict[str, tuple[Side, ...]]:
     for track in ("mild", "difficult"):
         stem = rf"(?P<name>\d{{4}})x4{track[0]}"
         tracks[track] = (Side(f"DIV2K_{kind}_LR_{track}", stem, scales=(4,)),)
-    # Training pictures of this track come in four versions, 0001x4w1 to 0001x4w4; the first one is taken.
+    # Training pictures of this track come in four versions, 0001x4w1 to 0001x4w4, those of validation in one.
     tracks["wild"] = (Side(f"DIV2K_{kind}_LR_wild", r"(?P<name>\d{4})x4w1?", scales=(4,)),)
+    for version in (2, 3, 4) if kind == "train" else ():
+        tracks[f"wild{version}"] = (Side(f"DIV2K_{kind}_LR_wild", rf"(?P<name>\d{{4}})x4w{version}", scales=(4,)),)
     return tracks
 
 
@@ -584,7 +586,7 @@ def _is_there(root: Path, form: tuple[Part, ...], scale: int, track: str, *, who
         found = _side(root, (part.y,), scale)
         if found is None:
             return False
-        if (whole or part.y.folder == ".") and not _files(*found, scale):
+        if (whole or part.y.folder == ".") and not any(True for _ in _fitting(*found, scale)):
             return False
         if whole and track != ON_THE_FLY and _side(root, part.x[track], scale) is None:
             return False
@@ -608,23 +610,25 @@ def _form(chosen: DataSet, split: Split, folder: Path, scale: int, track: str) -
     )
 
 
-def _files(side: Side, folder: Path, scale: int) -> list[tuple[str, Path]]:
-    """Return (name, file) of the pictures whose names fit."""
+def _fitting(side: Side, folder: Path, scale: int) -> Iterator[tuple[str, Path]]:
+    """Yield (name, file) of the pictures whose names fit, in no order."""
     pattern = side.pattern(scale)
-    found = []
     try:
-        candidates = sorted(folder.rglob("*") if side.deep else folder.iterdir())
+        for path in folder.rglob("*") if side.deep else folder.iterdir():
+            inside = path.relative_to(folder)
+            if path.suffix.lower() not in WRITABLE or any(p.startswith(".") for p in inside.parts):
+                continue
+            fitting = pattern.fullmatch(path.stem)
+            if fitting is not None and path.is_file():
+                # A picture of a plain folder is named by its place, others by what their set calls them.
+                yield inside.as_posix() if side == _PLAIN else fitting["name"], path
     except OSError as error:
         raise InputError(f"folder {folder} cannot be read: {error.strerror}") from None
-    for path in candidates:
-        inside = path.relative_to(folder)
-        if path.suffix.lower() not in WRITABLE or any(p.startswith(".") for p in inside.parts) or not path.is_file():
-            continue
-        fitting = pattern.fullmatch(path.stem)
-        if fitting is not None:
-            # A picture of a plain folder is named by its place, others by what their set calls them.
-            found.append((inside.as_posix() if side == _PLAIN else fitting["name"], path))
-    return found
+
+
+def _files(side: Side, folder: Path, scale: int) -> list[tuple[str, Path]]:
+    """Return (name, file) of the pictures whose names fit, sorted by path."""
+    return sorted(_fitting(side, folder, scale), key=lambda found: found[1])
 
 
 def _read_part(chosen: DataSet, root: Path, part: Part, scale: int, track: str) -> tuple[PairFile, ...]:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.data.crops import Blur, Place, blurred, cut, draw, gather, turned
+from mezzotint.data.crops import Blur, Place, areas, blurred, cut, draw, gather, turned
 from mezzotint.data.pairs import PairFile, Sized, measure
 from mezzotint.data.unpacked import Unpacked, decoded
 from mezzotint.errors import InputError, UsageError
@@ -256,6 +256,7 @@ class Stream:
 
     With `unpacked`, and without workers where everything fits into `memory`, all pictures are decoded at once and a
     damaged one is named before the first step; otherwise when it is drawn for the first time.
+    `names` and `sizes` (height, width of the small pictures) are those of the pictures that are used.
     Raises InputError for pairs whose sizes disagree, and where no picture is large enough.
     """
 
@@ -276,6 +277,8 @@ class Stream:
         self.scale = scale
         self.pictures = measure(files, scale=scale, crop=crop)
         self.names = tuple(p.files.name for p in self.pictures)
+        self.sizes = tuple(p.size for p in self.pictures)
+        self._areas = areas(self.sizes)
         self.workers = min(workers, len(self.pictures))
         self._making = making
         fits = unpacked is None and (memory is None or self._bytes_of_all() <= memory)
@@ -317,11 +320,6 @@ class Stream:
         )
 
     @property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Sizes (height, width) of the small pictures."""
-        return tuple(p.size for p in self.pictures)
-
-    @property
     def megapixels(self) -> float:
         """Pixels of the large pictures, in millions."""
         return sum(h * w for h, w in self.sizes) * self.scale**2 / 1e6
@@ -360,7 +358,8 @@ class Stream:
 
     def _jobs(self, key: tuple[Any, ...]) -> tuple[_Job, ...]:
         seed, step, size, crop, flips, rotations = key
-        places = draw(self.sizes, seed=seed, step=step, size=size, crop=crop, flips=flips, rotations=rotations)
+        turns: dict[str, bool] = {"flips": flips, "rotations": rotations}
+        places = draw(self.sizes, seed=seed, step=step, size=size, crop=crop, weights=self._areas, **turns)
         blur = self._making.blur
         sigmas = (0.0,) * size if blur is None else blur.deviations(seed=seed, step=step, size=size)
         return tuple(_Job(p, item, seed, step, s) for item, (p, s) in enumerate(zip(places, sigmas, strict=True)))
