@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from mezzotint.quality import (
     diversity,
     diversity_score,
     evaluate,
+    evaluation,
     frechet_distance_of_features,
     kernel_distance,
     lpips_diversity,
@@ -89,8 +92,8 @@ def mean_features(image: np.ndarray) -> np.ndarray:
 
 
 def test_sets_are_compared_for_each_seed():
-    evaluation = evaluate(pictures(), [BICUBIC, GRAINY], seeds=(1, 2), measures=("frechet_alex",))
-    assert evaluation["sets"] == {"patch": None, "count": 3}
+    result = evaluate(pictures(), [BICUBIC, GRAINY], seeds=(1, 2), measures=("frechet_alex",))
+    assert result["sets"] == {"patch": None, "count": 3}
     reference = np.concatenate([mean_features(picture) for _, picture in pictures()])
     expected = {}
     for name, run in (("bicubic", bicubic), ("grainy", grainy)):
@@ -100,11 +103,11 @@ def test_sets_are_compared_for_each_seed():
             )
             for seed in (1, 2)
         ]
-    figures = evaluation["methods"]["grainy"]
+    figures = result["methods"]["grainy"]
     assert figures["mean"]["frechet_alex"] == pytest.approx(np.mean(expected["grainy"]), rel=1e-5)
     assert figures["std"]["frechet_alex"] == pytest.approx(np.std(expected["grainy"], ddof=1), rel=1e-3)
     assert figures["ci95"]["frechet_alex"] is None and "frechet_alex" not in figures["images"]["0.png"]
-    figures = evaluation["methods"]["bicubic"]
+    figures = result["methods"]["bicubic"]
     assert figures["mean"]["frechet_alex"] == pytest.approx(expected["bicubic"][0], rel=1e-5)
     assert figures["std"]["frechet_alex"] == 0
 
@@ -195,6 +198,12 @@ def test_bad_options_are_known_before_the_first_picture(tmp_path, monkeypatch):
     for error, words, options in bad:
         with pytest.raises(error, match=words):
             evaluate(never(), options.pop("methods", [GRAINY]), **options)
+
+
+def test_every_measure_stands_on_its_page():
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
+    listed = {name.strip() for row in re.findall(r"^\| ([a-z_, ]+) \| `", page, re.M) for name in row.split(",")}
+    assert {measure.name for measure in evaluation.MEASURES} <= listed
 
 
 def test_a_picture_without_a_patch_is_refused():
