@@ -11,6 +11,7 @@ import torch
 from scipy import special
 
 from mezzotint.errors import UsageError
+from mezzotint.noise import Noise
 from mezzotint.operators.kernels import (
     BlurKernel,
     GaussianKernel,
@@ -18,6 +19,7 @@ from mezzotint.operators.kernels import (
     GivenKernel,
     PlateauKernel,
     SincKernel,
+    roughened,
 )
 
 FAMILIES: dict[str, BlurKernel] = {
@@ -156,3 +158,14 @@ def test_kernels_are_hashable_and_say_what_they_are() -> None:
 def test_refuses(build: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build()
+
+
+def test_roughened_weights_lie_within_their_factors() -> None:
+    kernel = FAMILIES["slanted"]
+    rough = roughened(kernel, Noise(3), draw=2)
+    assert rough == roughened(kernel, Noise(3), draw=2) != roughened(kernel, Noise(3), draw=1)
+    ratio = rough.weights() / kernel.weights()
+    assert float(ratio.max() / ratio.min()) <= 1.25 / 0.75 + 1e-9
+    assert float(ratio.max() / ratio.min()) > 1.6  # 625 numbers reach both ends
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        roughened(kernel, Noise(0), low=0, high=1)

@@ -160,6 +160,19 @@ def test_halves_come_back_as_halves(name: str) -> None:
     torch.testing.assert_close(half.double(), operator.A(y), rtol=5e-3, atol=5e-3)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_devices_are_those_of_the_pictures(name: str) -> None:
+    """On a device of no values, where a tensor from elsewhere would be refused."""
+    operator = ANY_SIZE[name](12, 14)
+    y = torch.empty(1, 3, *operator.shape_in, device="meta")
+    x = operator.A(y)
+    made = [x, operator.At(x)]
+    if operator.has_svd:  # iterations look at values
+        svd = operator.svd()
+        made += [operator.pinv(x), operator.solve(x, rho=0.1), svd.V(svd.Vt(y)), svd.U(svd.Ut(x))]
+    assert {v.device.type for v in made} == {"meta"}
+
+
 # --- closed forms and other ways to compute the same
 
 
@@ -434,3 +447,13 @@ def test_refuses(build: Callable[[], object], message: str) -> None:
 def test_all_borders_are_tried() -> None:
     for border in BORDERS:
         check_operator(gaussian(height=9, width=7, scale=2, sigma=0.8, border=border), tolerance=1e-8)
+
+
+def test_gradients_pass_where_singular_values_are_zero() -> None:
+    """A reduction with a coefficient that passes nothing: its pseudo-inverse has finite gradients."""
+    operator = resize(height=18, width=9, scale=1.7, kernel="lanczos3", border="reflect")
+    svd = operator.svd()
+    assert not bool((svd.sv > 0).all())
+    errors = check_operator(operator, full_rank=False)
+    assert errors["gradient of A+"] < 1e-9
+    assert bool(torch.isfinite(svd.inverse).all()) and bool(((svd.inverse == 0) == (svd.sv == 0)).all())

@@ -123,6 +123,13 @@ def test_a_covariance_that_is_not_positive_is_read_as_numpy_does() -> None:
     torch.testing.assert_close(torch.cov(change)[:2, :2], expected, rtol=0.03, atol=0)
 
 
+def test_a_grey_picture_gets_the_luminance_of_correlated_noise() -> None:
+    covariance = ((100.0, 60.0, 20.0), (60.0, 90.0, 30.0), (20.0, 30.0, 50.0))
+    w = torch.tensor(LUMINANCE, dtype=torch.float64)
+    change = apply(AddNoise(covariance=covariance), torch.zeros(1, 1, 256, 256, dtype=torch.float64))
+    assert float(change.var()) == pytest.approx(float(w @ torch.tensor(covariance).double() @ w), rel=0.03)
+
+
 def test_speckle_is_in_proportion_to_the_picture() -> None:
     y = levels(1, 3, 16, 16)
     speckle, plain = apply(AddNoise(sigma=10, speckle=True), y), apply(AddNoise(sigma=10), y)
@@ -214,6 +221,7 @@ def test_photons_and_rounding_are_constant_to_the_gradient() -> None:
     [
         (lambda: AddNoise(sigma=-1), "noise -1"),
         (lambda: AddNoise(channels="red"), "red.*grey"),  # type: ignore[arg-type]
+        (lambda: AddNoise(covariance=((1.0,),)), "not 3 x 3"),
         (lambda: PoissonNoise(peak=0), "peak 0"),
         (lambda: PoissonNoise(strength=-1), "strength -1"),
         (lambda: Resize(height=0, width=3, mode="area"), "0x3"),
@@ -226,5 +234,5 @@ def test_refuses(build: Callable[[], object], message: str) -> None:
 
 
 def test_refuses_a_covariance_of_other_channels() -> None:
-    with pytest.raises(InputError, match="3 channels.*1: use sigma"):
-        apply(AddNoise(covariance=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))), levels(1, 1, 4, 4))
+    with pytest.raises(InputError, match="3 channels.*4: use sigma"):
+        apply(AddNoise(covariance=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))), levels(1, 4, 4, 4))

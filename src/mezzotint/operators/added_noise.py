@@ -24,9 +24,10 @@ Channels = Literal["independent", "grey"]
 class AddNoise:
     """Add Gaussian noise, draw `draw` of the stream "degradation": white, grey, correlated, or speckle.
 
-    `sigma` in grey levels. `channels` "grey" is one field for all channels; `covariance` (3 x 3, grey levels squared)
-    takes the place of both for pictures of three channels. With `speckle` the noise is multiplied by the picture over
-    255. A covariance that is not positive is read by the size of its eigenvalues, as NumPy reads it.
+    `sigma` in grey levels. `channels` "grey" is one field for all channels. `covariance` (3 x 3, grey levels squared)
+    takes the place of both for pictures of three channels, and gives grey ones the noise of its luminance; one that is
+    not positive is read by the size of its eigenvalues, as NumPy reads it. With `speckle` the noise is multiplied by
+    the picture over 255. UsageError for settings out of range, InputError for other channels than the covariance has.
     """
 
     sigma: float = 0.0
@@ -38,6 +39,8 @@ class AddNoise:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise UsageError(f"noise {self.sigma} is not a standard deviation in grey levels: use 0 or more")
+        if self.covariance is not None and [len(row) for row in self.covariance] != [3] * 3:
+            raise UsageError(f"covariance {self.covariance} is not 3 x 3: give sigma for other channels")
         if self.channels not in ("independent", "grey"):
             raise UsageError(f"channels {self.channels!r} is unknown: use independent or grey")
 
@@ -54,12 +57,15 @@ class AddNoise:
 
     def _root(self, channels: int) -> Tensor:
         covariance = torch.tensor(self.covariance, dtype=torch.float64)
-        if covariance.shape != (channels, channels):
+        if channels not in (1, len(covariance)):
             raise InputError(
-                f"a covariance of {covariance.shape[0]} channels does not fit a picture of {channels}: use sigma"
+                f"a covariance of {len(covariance)} channels does not fit a picture of {channels}: use sigma"
             )
         values, vectors = torch.linalg.eigh(covariance)
-        return (vectors * values.abs().sqrt()) @ vectors.T
+        root = (vectors * values.abs().sqrt()) @ vectors.T
+        if channels == len(covariance):
+            return root
+        return (torch.tensor(LUMINANCE, dtype=torch.float64) @ root).norm().reshape(1, 1)
 
     def record(self) -> dict[str, Any]:
         size: dict[str, Any] = {"sigma": self.sigma}

@@ -23,6 +23,7 @@ from mezzotint.operators.linear import (
     Size,
     check_size,
     check_whole,
+    reciprocal,
     spectral_inverse,
     spectral_solve,
     truncated,
@@ -45,7 +46,7 @@ def _sampled(operator: CircularBlur | Blur) -> Sampled:
     return operator.kernel.sample((middle + operator.shift[0], middle + operator.shift[1]))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _transfer(operator: CircularBlur) -> Tensor:
     """The DFT of the filter whose circular convolution, at the first pixel of each cell, is A; complex128."""
     sampled = _sampled(operator)
@@ -57,7 +58,7 @@ def _transfer(operator: CircularBlur) -> Tensor:
     return torch.fft.fft2(plane)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _spectrum(operator: CircularBlur) -> Tensor:
     """The singular values of A, (h, w), float64: A A^T is circulant, with the mean of the aliases of |k|^2."""
     s, (h, w) = operator.scale, operator.shape_out
@@ -108,9 +109,10 @@ class CircularBlur(LinearOperator):
     def svd(self) -> SVD:
         sv = truncated(_spectrum(self))[None]
 
+        inverse = reciprocal(sv)
+
         def whiten(c: Tensor) -> Tensor:
-            s = sv.to(c)
-            return torch.where(s > 0, c / s, torch.zeros_like(c))
+            return c * inverse.to(c)
 
         return SVD(
             sv=sv,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.errors import UsageError
+from mezzotint.noise import NoiseSource
 
 LARGEST_SIZE = 513
 """Pixels a side of the largest kernel."""
@@ -204,6 +205,20 @@ class SincKernel(BlurKernel):
 
     def record(self) -> dict[str, Any]:
         return {"kernel": "sinc", "size": self.size, "cutoff": self.cutoff}
+
+
+def roughened(
+    kernel: BlurKernel, noise: NoiseSource, *, draw: int = 0, low: float = 0.75, high: float = 1.25
+) -> GivenKernel:
+    """The kernel with every weight multiplied by its own uniform number, and normalised again (DIV2KRK, Real-ESRGAN).
+
+    The numbers are those of the field `draw` of the stream "degradation". UsageError for limits that are not positive.
+    """
+    if not (0 < low <= high < math.inf):
+        raise UsageError(f"factors from {low} to {high}: the first must be above 0 and not above the second")
+    weights = kernel.weights()
+    field = noise.normal("degradation", draw, (1, 1, *weights.shape))[0, 0]
+    return GivenKernel.of(weights * (low + (high - low) * torch.special.ndtr(field)))
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,11 @@ class SVD:
     Ut: Callable[[Tensor], Tensor]
     U: Callable[[Tensor], Tensor]
 
+    @property
+    def inverse(self) -> Tensor:
+        """1 / sv, and 0 where sv is 0: A^+ = V diag(inverse) U^T."""
+        return reciprocal(self.sv)
+
 
 class LinearOperator(ABC):
     """A linear map x = A y of pictures, of any range, with its adjoint and its pseudo-inverse.
@@ -164,8 +169,13 @@ def check_whole(name: str, scale: float, *, low: int = 1, high: int = 1024) -> N
 
 def spectral_inverse(svd: SVD, x: Tensor) -> Tensor:
     """A^+ x from the singular value decomposition."""
-    sv = svd.sv.to(x)
-    return svd.V(torch.where(sv > 0, svd.Ut(x) / sv, torch.zeros_like(sv)))
+    return svd.V(svd.Ut(x) * svd.inverse.to(x))
+
+
+def reciprocal(sv: Tensor) -> Tensor:
+    """1 / sv, and 0 where sv is 0."""
+    # Not a quotient in the branch that is not taken: its gradient would be infinite times zero.
+    return torch.where(sv > 0, 1 / torch.where(sv > 0, sv, torch.ones_like(sv)), torch.zeros_like(sv))
 
 
 def spectral_solve(svd: SVD, x: Tensor, rho: float) -> Tensor:

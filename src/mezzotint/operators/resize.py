@@ -153,7 +153,7 @@ def apply_bands(v: Tensor, bands: tuple[Band, ...], axis: int) -> Tensor:
     return out.reshape(*v.shape[:-2], *out.shape[-2:])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _resize_bands(
     n_in: int, n_out: int, ratio: float, kernel: Kernel, antialias: bool, border: Border
 ) -> tuple[Band, ...]:

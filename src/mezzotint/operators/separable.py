@@ -23,6 +23,7 @@ from mezzotint.operators.linear import (
     Size,
     check_size,
     check_whole,
+    reciprocal,
     spectral_inverse,
     truncated,
 )
@@ -139,7 +140,8 @@ class ComposedAxis:
         return weights.flatten(1), middle[positions].flatten(1)
 
 
-@lru_cache(maxsize=32)
+# Few are kept: those of a side of 4096 pixels are 33 MB each.
+@lru_cache(maxsize=4)
 def matrix(axis: Axis) -> Tensor:
     """The dense matrix (n_out, n_in) of an axis, float64."""
     weights, indices = axis.taps()
@@ -147,22 +149,21 @@ def matrix(axis: Axis) -> Tensor:
     return dense.scatter_add_(1, indices, weights.contiguous())
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _decomposition(axis: Axis) -> tuple[Tensor, Tensor, Tensor]:
     """U (n_out, k), sv (k,) and V (n_in, k) of an axis, k the smaller side, float64."""
     u, sv, vh = torch.linalg.svd(matrix(axis), full_matrices=False)
     return u, sv, vh.T.contiguous()
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _inverse(axis: Axis) -> Tensor:
     """The pseudo-inverse (n_in, n_out) of an axis, float64; singular values below CUTOFF of the largest are dropped."""
     u, sv, v = _decomposition(axis)
-    sv = truncated(sv)
-    return (v * torch.where(sv > 0, 1 / sv, sv)) @ u.T
+    return (v * reciprocal(truncated(sv))) @ u.T
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _bands(axis: Axis, transposed: bool) -> tuple[Band, ...]:
     """The matrix of an axis, or its transpose, in blocks of rows with the columns that each touches."""
     return make_bands(*axis.taps(), axis.n_in, transposed=transposed)
