@@ -16,7 +16,7 @@ from mezzotint.methods import load_with_card
 from mezzotint.operators.degradation import degrade
 from mezzotint.training import Run, check, read_run, start
 from mezzotint.training.crops import batch, load_pairs
-from mezzotint.training.start import find_pairs, making, open_pictures
+from mezzotint.training.start import _data, find_pairs, making, open_pictures
 
 RUN = """
 method = "ddpm-sr"
@@ -159,8 +159,26 @@ def test_a_run_on_a_data_set_says_so_on_its_card(run: Any, tmp_path: Path) -> No
     asked = run("pictures.dataset=div2k", "pictures.track=unknown", "pictures.blur=[0.4, 0.6]")
     assert start(asked).step == 2
     _, card = load_with_card(str(tmp_path / "out"))
-    assert card.data == "DIV2K, split train, track unknown: 3 pictures, 0.0 megapixels"
+    assert card.data == (
+        "DIV2K, split train, track unknown: 3 pictures, 0.0 megapixels, 50% blurred by 0.4 to 0.6 small pixels"
+    )
     assert card.data_licence.startswith("academic research only")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ([], ""),
+        (["pictures.preset=bicubic"], ""),
+        (["pictures.preset=bsrgan"], ", made small by bsrgan"),
+        (["pictures.jpeg=40"], ", made small by bicubic, JPEG 40"),
+        (["pictures.operator=average", "pictures.noise=2.5"], ", made small by average, noise 2.5"),
+    ],
+)
+def test_cards_say_how_small_pictures_were_made(run: Any, div2k: Path, changes: list[str], words: str) -> None:
+    asked = run("pictures.dataset=div2k", *changes)
+    with open_pictures(asked) as stream:
+        assert _data(asked, stream)["data"] == f"DIV2K, split train: 3 pictures, 0.0 megapixels{words}"
 
 
 def test_the_check_takes_a_data_set(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

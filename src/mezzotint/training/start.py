@@ -155,15 +155,28 @@ def open_pictures(run: Run, *, workers: int | None = None) -> Stream:
 
 def _data(run: Run, pairs: Stream) -> dict[str, str]:
     """Return what the card of the weights says of the pictures."""
-    size = f"{len(pairs.names)} pictures, {pairs.megapixels:.1f} megapixels"
-    if run.pictures.dataset is None:
+    p = run.pictures
+    size = f"{len(pairs.names)} pictures, {pairs.megapixels:.1f} megapixels{_reduced(run)}"
+    if p.dataset is None:
         return {"data": size}
-    known = sets.find_set(run.pictures.dataset)
-    track = "" if run.pictures.track == sets.ON_THE_FLY else f", track {run.pictures.track}"
-    return {
-        "data": f"{known.name}, split {known.split(run.pictures.split).name}{track}: {size}",
-        "data_licence": known.licence,
-    }
+    known = sets.find_set(p.dataset)
+    track = "" if p.track == sets.ON_THE_FLY else f", track {p.track}"
+    return {"data": f"{known.name}, split {known.split(p.split).name}{track}: {size}", "data_licence": known.licence}
+
+
+def _reduced(run: Run) -> str:
+    """Return how the small pictures were made and changed, "" for MATLAB's bicubic and for shipped ones."""
+    p = run.pictures
+    if p.preset is not None and p.preset != "bicubic":
+        parts = [p.preset]
+    else:
+        parts = [] if p.operator == "bicubic" and not p.noise and p.jpeg is None else [p.operator]
+        parts += [f"noise {p.noise:g}"] if p.noise else []
+        parts += [f"JPEG {p.jpeg}"] if p.jpeg is not None else []
+    text = f", made small by {', '.join(parts)}" if parts else ""
+    if p.blur is None:
+        return text
+    return f"{text}, {p.blur_share:.0%} blurred by {p.blur[0]:g} to {p.blur[1]:g} small pixels"
 
 
 def build_method(run: Run) -> nn.Module:
