@@ -29,7 +29,6 @@ from mezzotint.quality import (
     stability,
 )
 from mezzotint.quality.dists import DistsNetwork
-from mezzotint.quality.inception import Inception
 from mezzotint.quality.lpips import load_network, prepare
 from mezzotint.quality.published import write
 
@@ -58,19 +57,25 @@ def result_of(run, picture: np.ndarray, seed: int) -> np.ndarray:
     return run(small.permute(1, 2, 0).numpy(), seed)
 
 
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """Weights under the names of the published ones: small numbers for DISTS and Inception, a Gaussian for NIQE."""
-    monkeypatch.setenv("MEZZOTINT_HOME", str(tmp_path))
-    folder = tmp_path / "weights"
-    for name, build in (("dists", DistsNetwork), ("inception", Inception)):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            network = build()
-        tensors = {key: value for key, value in network.state_dict().items() if value.is_floating_point()}
-        write(tensors, folder / f"{name}.safetensors", card={"name": name})
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Weights under the names of the published ones: small numbers for DISTS, a Gaussian for NIQE."""
+    folder = tmp_path_factory.mktemp("home")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        write(DistsNetwork().state_dict(), folder / "weights" / "dists.safetensors", card={"name": "dists"})
     model = {"mean": torch.ones(36), "covariance": torch.eye(36), "window": torch.full((7, 7), 1 / 49)}
-    write({key: value.double() for key, value in model.items()}, folder / "niqe.safetensors", card={"name": "niqe"})
+    write(
+        {key: value.double() for key, value in model.items()},
+        folder / "weights" / "niqe.safetensors",
+        card={"name": "niqe"},
+    )
+    return folder
+
+
+@pytest.fixture
+def weights(home, monkeypatch):
+    monkeypatch.setenv("MEZZOTINT_HOME", str(home))
 
 
 def test_every_figure_is_that_of_its_own_function(weights):
@@ -128,7 +133,7 @@ def test_patches_are_all_whole_ones():
     )
 
 
-def test_fid_and_kid_share_their_features(weights, monkeypatch):
+def test_fid_and_kid_share_their_features(monkeypatch):
     calls: list[int] = []
     made: list[np.ndarray] = []
 
@@ -138,6 +143,7 @@ def test_fid_and_kid_share_their_features(weights, monkeypatch):
         return made[-1]
 
     monkeypatch.setattr("mezzotint.quality.evaluation.inception_features", watch)
+    monkeypatch.setattr("mezzotint.quality.evaluation.load_inception", lambda: None)  # weights that nobody may ship
     mean = evaluate(pictures(2), [BICUBIC], measures=("fid", "kid"))["methods"]["bicubic"]["mean"]
     assert len(calls) == 2 * 2
     reference, candidate = (np.concatenate(made[k::2]).astype(np.float32) for k in (0, 1))

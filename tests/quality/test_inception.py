@@ -17,6 +17,7 @@ from skimage import data
 from mezzotint.errors import InputError, WeightsError
 from mezzotint.quality import fid, frechet_distance_of_features, inception_features, kernel_distance, kid
 from mezzotint.quality.inception import Inception, _converted, convert, load_network, resized, save_weights
+from mezzotint.quality.published import read
 
 
 def made_up() -> dict[str, torch.Tensor]:
@@ -95,7 +96,7 @@ def test_without_weights_it_says_how_to_get_them(tmp_path, monkeypatch):
 
 
 def test_a_file_of_the_port_is_converted_without_its_classifier(tmp_path, any_weights):
-    weights = made_up()
+    weights = read(any_weights, name="inception")
     port = {**weights, "fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     torch.save(port, tmp_path / "port.pth")
     converted = _converted(tmp_path / "port.pth")
