@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from mezzotint.data.fingerprints import TURNS, _shrink, fingerprint, near, turned, turned_bits
+from mezzotint.data.fingerprints import TURNS, _distances, _shrink, fingerprint, near, turned, turned_bits
 from mezzotint.data.resolution import luma
 
 Landscape = Callable[..., np.ndarray]
@@ -33,6 +33,15 @@ def test_bits_of_a_turned_picture(landscape: Landscape, turn: int) -> None:
     levels = luma(landscape(1, 150, 200))
     changed = fingerprint(turned(levels, turn)).bits
     assert bin(turned_bits(fingerprint(levels).bits, turn) ^ changed).count("1") <= 1
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_distances_count_bits(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    if not native:
+        monkeypatch.delattr(np, "bitwise_count", raising=False)
+    rng = np.random.default_rng(0)
+    many, one = rng.integers(0, 1 << 63, 50, dtype=np.uint64), int(rng.integers(0, 1 << 63))
+    assert _distances(one, many).tolist() == [bin(int(m) ^ one).count("1") for m in many]
 
 
 def test_the_names_of_the_turns() -> None:
