@@ -122,8 +122,8 @@ def near(prints: Sequence[Fingerprint]) -> tuple[Near, ...]:
     """Return every pair of pictures that look the same, each pair once, with the turn that fits best.
 
     At most 10 of 63 bits may differ, and the small pictures must correlate by 0.95 at least: photographs that share
-    a horizon have similar bits. Time grows with the square of the number, about 3 s for 20 000. Crops of one another are
-    not found, and pictures of one flat colour are left out.
+    a horizon have similar bits. Time grows with the square of the number, about 3 s for 20 000. Crops of one another
+    are not found, and pictures of one flat colour are left out.
     """
     bits = np.array([p.bits for p in prints], dtype=np.uint64)
     thumbs = np.stack([_normal(p.thumb) for p in prints]) if prints else np.zeros((0, _THUMB, _THUMB))
