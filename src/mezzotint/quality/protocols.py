@@ -143,7 +143,8 @@ class Protocol:
         steps.append(
             "PSNR has the peak 255; SSIM is Wang's: 11x11 Gaussian window of sigma 1.5, inside only, averaged."
         )
-        steps.append("LPIPS sees the whole 8-bit result in RGB. Figures of a set are means over its pictures.")
+        steps.append("LPIPS, DISTS and measures of sets see the whole 8-bit result in RGB, NIQE what is not cut off.")
+        steps.append("Figures of a set are means over its pictures.")
         return tuple(steps)
 
     def _luma(self, levels: np.ndarray, *, grey: bool = False) -> np.ndarray:
