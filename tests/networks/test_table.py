@@ -26,6 +26,8 @@ SMALL: dict[str, tuple[int, int, dict[str, Any]]] = {
                     "ratio": 2, "groups": 4}),
     "mish": (11, 3, {"channels": 8, "multipliers": (1, 2, 2)}),
     "convnext": (3, 3, {"channels": 8, "multipliers": (1, 2, 2), "heads": 2, "head": 4}),
+    "unet2d": (3, 3, {"widths": (8, 16, 16), "blocks": 1, "down_attention": (1,), "up_attention": (2,), "head": 4,
+                      "around": True, "groups": 4}),
 }  # fmt: skip
 
 
@@ -77,6 +79,17 @@ def test_ddpm_has_the_published_number_of_parameters(settings, parameters):
     3e-15 of 1.0 for CIFAR-10 with six channels in, and 4e-15 of 1.5 for six depths from 32 channels on 64 x 64.
     """
     assert count("ddpm", **settings) == parameters
+
+
+def test_the_form_of_diffusers_and_score_sde_has_the_parameters_of_ddpm():
+    """UNet2DModel(...) of diffusers 0.42.1 as configured by google/ddpm-celebahq-256 and google/ddpm-cifar10-32.
+
+    Attention after the last of three blocks alone saves two of its layers on the way up.
+    """
+    assert count("unet2d") == 113_673_219
+    assert count("unet2d", widths=(128, 256, 256, 256), down_attention=(1,), up_attention=(1,)) == 35_746_307
+    attention = 512 * 512 * 4 + 512 * 4 + 2 * 512
+    assert count("unet2d", once=True) == 113_673_219 - 2 * attention
 
 
 def test_ncsnv2_has_the_number_of_parameters_of_the_released_code():
@@ -203,7 +216,10 @@ def test_the_time_reaches_the_output(kind):
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_the_first_depth_may_be_wider_than_its_unit(kind):
-    network = small(kind, multipliers=(2, 3, 3)[: len(SMALL[kind][2]["multipliers"])])
+    if kind == "unet2d":
+        network = small(kind, widths=(16, 24, 24))
+    else:
+        network = small(kind, multipliers=(2, 3, 3)[: len(SMALL[kind][2]["multipliers"])])
     assert network(picture(kind, 5, 3), torch.tensor([2.0])).shape == (1, 3, 5, 3)
 
 

@@ -16,8 +16,9 @@ class ADM(ResidualUNet):
 
     Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", arXiv 2105.05233, section 3, and released
     code, without classes. `multipliers` give the width of each depth in units of `channels`; `attention` names the
-    depths (0 is full size) whose blocks end in attention, in heads of `head` channels, beside the bottleneck's: at the
-    defaults those of 32, 16 and 8 pixels in pictures of 256. Sides are halved and doubled inside residual blocks.
+    depths (0 is full size) whose blocks end in attention, in heads of `head` channels, or in `heads` of them where that
+    is given, beside the bottleneck's: at the defaults those of 32, 16 and 8 pixels in pictures of 256. Sides are halved
+    and doubled inside residual blocks. A multiplier may be a fraction, as the 1/2 of the network for 512 x 512.
     Unconditional for 256 x 256 pixels it has 552,814,086 parameters with the six channels out that hold a mean and
     a variance, and 552,807,171 with three, as I2SB uses it (552,814,083 where it sees six channels).
 
@@ -31,10 +32,11 @@ class ADM(ResidualUNet):
         in_channels: int = 3,
         out_channels: int = 3,
         channels: int = 256,
-        multipliers: tuple[int, ...] = (1, 1, 2, 2, 4, 4),
+        multipliers: tuple[float, ...] = (1, 1, 2, 2, 4, 4),
         blocks: int = 2,
         attention: tuple[int, ...] = (3, 4, 5),
         head: int = 64,
+        heads: int | None = None,
         groups: int = 32,
         dropout: float = 0.0,
     ) -> None:
@@ -45,6 +47,8 @@ class ADM(ResidualUNet):
         def mixer(width: int, depth: int, index: int | None) -> nn.Module | None:
             if index is not None and depth not in attention:
                 return None
+            if heads is not None:
+                return Attention(width, heads=heads, groups=groups)
             if width % head:
                 raise UsageError(f"{width} channels do not divide into heads of {head}: choose channels or head anew")
             return Attention(width, heads=width // head, groups=groups)
@@ -52,7 +56,7 @@ class ADM(ResidualUNet):
         super().__init__(
             in_channels=in_channels,
             out_channels=out_channels,
-            widths=tuple(channels * multiplier for multiplier in multipliers),
+            widths=tuple(int(channels * multiplier) for multiplier in multipliers),
             blocks=blocks,
             parts=Parts(
                 embedding=TimeEmbedding(

@@ -26,9 +26,11 @@ class NCSNpp(nn.Module):
     the depths (0 is full size) with attention of one head: after every block on the way down, once on the way up, and
     in the bottleneck. Sums are divided by sqrt(2). `filtered`: sides change through the binomial filter 1, 3, 3, 1
     instead of means and repeated pixels. `pyramid`: the input, halved again and again by filtered convolutions, is
-    added to every depth. `told`: "time" takes numbers of nodes, up to 1000, "noise" log(s / a) / 4, as random sines.
-    With three channels in and out and four blocks NCSN++ (filtered, pyramid, told the noise) has 62,758,915
-    parameters, the 128 rates of the sines among them, and DDPM++ (neither, told the time) 61,804,419.
+    added to every depth; with `skips` instead the filtered input is added to every depth through a 1x1 convolution, and
+    every depth draws a picture, which is doubled and added to that of the next (the networks for 256 x 256 pixels and
+    more; sums without the divisor). `told`: "time" takes numbers of nodes, up to 1000, "noise" log(s / a) / 4, as
+    random sines. With three channels in and out and four blocks NCSN++ (filtered, pyramid, told the noise) has
+    62,758,915 parameters, the 128 rates of the sines among them, and DDPM++ (neither, told the time) 61,804,419.
 
     Any size of at least 1x1 is accepted: sides are extended to multiples of 2^(depths - 1) by mirroring, and the
     prediction is cut again. GroupNorm and attention see the whole picture: the network is not local. Differs from the
@@ -48,6 +50,7 @@ class NCSNpp(nn.Module):
         attention: tuple[int, ...] = (1,),
         filtered: bool = True,
         pyramid: bool = True,
+        skips: bool = False,
         told: Told = "noise",
         groups: int = 32,
         dropout: float = 0.0,
@@ -57,6 +60,8 @@ class NCSNpp(nn.Module):
             raise UsageError("a U-Net needs at least one depth, one block and one channel everywhere")
         if any(not 0 <= depth < len(multipliers) for depth in attention):
             raise UsageError(f"attention {tuple(attention)} names a depth outside 0..{len(multipliers) - 1}")
+        if pyramid and skips:
+            raise UsageError("pyramid and skips both show the input to every depth: set one of them to false")
         if told not in get_args(Told):
             raise UsageError(f"told {told!r} is unknown: use one of {', '.join(get_args(Told))}")
         self.multiple = 2 ** (len(multipliers) - 1)
@@ -77,7 +82,7 @@ class NCSNpp(nn.Module):
         widths = [channels * multiplier for multiplier in multipliers]
         deepest, width, seen = len(widths) - 1, channels, in_channels
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.down, self.pyramid, skips = nn.ModuleList(), nn.ModuleList(), [width]
+        self.down, self.pyramid, kept = nn.ModuleList(), nn.ModuleList(), [width]
         for depth, target in enumerate(widths):
             for _ in range(blocks):
                 layers: list[nn.Module] = [block(width, target)]
@@ -85,27 +90,32 @@ class NCSNpp(nn.Module):
                     layers.append(attend(target))
                 self.down.append(Chain(*layers))
                 width = target
-                skips.append(width)
+                kept.append(width)
             if depth < deepest:
                 self.down.append(Chain(block(width, width, resample="down")))
-                skips.append(width)
+                kept.append(width)
                 if pyramid:
                     self.pyramid.append(FilteredHalf(seen, width) if filtered else Halved(seen, width))
                     seen = width
+                elif skips:
+                    self.pyramid.append(nn.Conv2d(in_channels, width, 1))
         self.middle = Chain(block(width, width), attend(width), block(width, width))
-        self.up = nn.ModuleList()
+        self.up, self.pictures = nn.ModuleList(), nn.ModuleList()
         for depth, target in reversed(list(enumerate(widths))):
             for index in range(blocks + 1):
-                layers = [block(width + skips.pop(), target)]
+                layers = [block(width + kept.pop(), target)]
                 width = target
                 if index == blocks and depth in attention:
                     layers.append(attend(width))
-                if index == blocks and depth > 0:
+                if index == blocks and depth > 0 and not skips:
                     layers.append(block(width, width, resample="up"))
                 self.up.append(Chain(*layers))
-        last = zeroed(nn.Conv2d(width, out_channels, 3, padding=1))
-        self.last = nn.Sequential(nn.GroupNorm(_groups(width, groups), width, eps=_EPSILON), nn.SiLU(), last)
-        self.blocks = blocks
+            if skips:
+                self.pictures.append(_picture(width, out_channels, groups))
+                if depth > 0:
+                    self.up.append(Chain(block(width, width, resample="up")))
+        self.last = nn.Identity() if skips else _picture(width, out_channels, groups)
+        self.blocks, self.filtered, self.skips = blocks, filtered, skips
 
     def forward(self, z: Tensor, level: Tensor) -> Tensor:
         """Predict from z b in_channels H W and its level b, a time or log(s / a) / 4: b out_channels H W."""
@@ -113,17 +123,42 @@ class NCSNpp(nn.Module):
         embedding = self.embedding(level.to(z.dtype))
         z = extend(z, self.multiple)
         h = self.first(z)
-        skips, halvings = [h], iter(self.pyramid)
+        kept, halvings = [h], iter(self.pyramid)
         for index, layers in enumerate(self.down):
             h = layers(h, embedding)
             # Every depth is its blocks and one that halves, which the input pyramid joins.
             if (index + 1) % (self.blocks + 1) == 0 and (halve := next(halvings, None)) is not None:
-                z = h = _mean(halve(z), h)
-            skips.append(h)
+                if self.skips:
+                    z = self._half(z)
+                    h = halve(z) + h
+                else:
+                    z = h = _mean(halve(z), h)
+            kept.append(h)
         h = self.middle(h, embedding)
+        if self.skips:
+            return self._drawn(h, kept, embedding)[..., :rows, :columns]
         for layers in self.up:
-            h = layers(torch.cat((h, skips.pop()), dim=1), embedding)
+            h = layers(torch.cat((h, kept.pop()), dim=1), embedding)
         return self.last(h)[..., :rows, :columns]
+
+    def _drawn(self, h: Tensor, kept: list[Tensor], embedding: Tensor) -> Tensor:
+        """The sum of the pictures of all depths, doubled up to full size."""
+        picture: Tensor | None = None
+        for index, layers in enumerate(self.up):
+            # Every depth is one more block than on the way down, and one that doubles once its picture is drawn.
+            place = index % (self.blocks + 2)
+            h = layers(h if place > self.blocks else torch.cat((h, kept.pop()), dim=1), embedding)
+            if place == self.blocks:
+                drawn = self.pictures[index // (self.blocks + 2)](h)
+                picture = drawn if picture is None else self._double(picture) + drawn
+        assert picture is not None
+        return picture
+
+    def _half(self, z: Tensor) -> Tensor:
+        return filter_down(z) if self.filtered else F.avg_pool2d(z, 2)
+
+    def _double(self, z: Tensor) -> Tensor:
+        return filter_up(z) if self.filtered else F.interpolate(z, scale_factor=2.0, mode="nearest")
 
 
 Resample = Literal["none", "down", "up"]
@@ -225,6 +260,12 @@ def _groups(width: int, groups: int) -> int:
     if number < 1 or width % number:
         raise UsageError(f"{width} channels do not divide into {number} groups: choose channels or groups anew")
     return number
+
+
+def _picture(width: int, out_channels: int, groups: int) -> nn.Sequential:
+    """GroupNorm, SiLU and a 3x3 convolution that starts at zero."""
+    last = zeroed(nn.Conv2d(width, out_channels, 3, padding=1))
+    return nn.Sequential(nn.GroupNorm(_groups(width, groups), width, eps=_EPSILON), nn.SiLU(), last)
 
 
 def _mean(one: Tensor, other: Tensor) -> Tensor:

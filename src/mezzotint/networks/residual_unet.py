@@ -20,9 +20,9 @@ class Parts:
     """What a U-Net is made of, as functions that make a module.
 
     `block(width_in, width_out)`: called with (h, embedding). `mixer(width, depth, index)`: what follows block `index`
-    of a depth, on the way down or up, or stands in the bottleneck (index None); None for nothing. `down(width)` and
-    `up(width)` change the sides by 2: a module of h, or of h and the embedding (`Timed`). `embedding` maps times b to
-    b e.
+    of a depth, on the way down or up, or stands in the bottleneck (index None); None for nothing. `mixer_up`, where it
+    is given, says so for the way up alone. `down(width)` and `up(width)` change the sides by 2: a module of h, or of h
+    and the embedding (`Timed`). `embedding` maps times b to b e.
     """
 
     embedding: nn.Module
@@ -30,6 +30,7 @@ class Parts:
     mixer: Callable[[int, int, int | None], nn.Module | None]
     down: Callable[[int], nn.Module]
     up: Callable[[int], nn.Module]
+    mixer_up: Callable[[int, int, int | None], nn.Module | None] | None = None
 
 
 class ResidualUNet(nn.Module):
@@ -78,10 +79,10 @@ class ResidualUNet(nn.Module):
                 self.down.append(Chain(parts.down(width)))
                 skips.append(width)
         self.middle = Chain(parts.block(width, width), parts.mixer(width, deepest, None), parts.block(width, width))
-        self.up = nn.ModuleList()
+        self.up, mixer_up = nn.ModuleList(), parts.mixer_up or parts.mixer
         for depth, target in reversed(list(enumerate(widths))):
             for index in range(blocks + 1):
-                layers = [parts.block(width + skips.pop(), target), parts.mixer(target, depth, index)]
+                layers = [parts.block(width + skips.pop(), target), mixer_up(target, depth, index)]
                 width = target
                 if depth > 0 and index == blocks:
                     layers.append(parts.up(width))
@@ -175,14 +176,18 @@ class Attention(nn.Module):
 
 
 class Halved(nn.Module):
-    """A 3x3 convolution of stride 2, zeros at the bottom and the right only: b width_in 2H 2W to b width_out H W."""
+    """A 3x3 convolution of stride 2: b width_in 2H 2W to b width_out H W.
 
-    def __init__(self, width_in: int, width_out: int) -> None:
+    Zeros lie at the bottom and the right only, or with `around` at the top and the left.
+    """
+
+    def __init__(self, width_in: int, width_out: int, *, around: bool = False) -> None:
         super().__init__()
+        self.around = around
         self.convolution = nn.Conv2d(width_in, width_out, 3, stride=2)
 
     def forward(self, h: Tensor) -> Tensor:
-        return self.convolution(F.pad(h, (0, 1, 0, 1)))
+        return self.convolution(F.pad(h, (1, 1, 1, 1) if self.around else (0, 1, 0, 1)))
 
 
 class Doubled(nn.Module):

@@ -18,6 +18,7 @@ from mezzotint.networks.ncsnpp import NCSNpp
 from mezzotint.networks.refinenet import RefineNet
 from mezzotint.networks.swin_unet import SwinUNet
 from mezzotint.networks.unet import UNet
+from mezzotint.networks.unet2d import UNet2D
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "sr3": UNet,
@@ -28,6 +29,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "swin": SwinUNet,
     "mish": MishUNet,
     "convnext": ConvNeXtUNet,
+    "unet2d": UNet2D,
 }
 """Called with `in_channels`, `out_channels` and the settings of a preset; maps (b in_channels H W, level b) to
 b out_channels H W for any H and W of 1 or more."""
