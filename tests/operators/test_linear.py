@@ -18,6 +18,7 @@ from mezzotint.operators.bicubic import BicubicDown
 from mezzotint.operators.blur import Blur, CircularBlur, hartley
 from mezzotint.operators.composed import Chain, Stack, chain
 from mezzotint.operators.diagonal import LUMINANCE, Average, Grey, Identity, Mask
+from mezzotint.operators.iterative import least_squares
 from mezzotint.operators.kernels import GaussianKernel, GivenKernel, PlateauKernel
 from mezzotint.operators.linear import CUTOFF, LinearOperator
 from mezzotint.operators.resize import BORDERS, imresize
@@ -457,3 +458,58 @@ def test_gradients_pass_where_singular_values_are_zero() -> None:
     errors = check_operator(operator, full_rank=False)
     assert errors["gradient of A+"] < 1e-9
     assert bool(torch.isfinite(svd.inverse).all()) and bool(((svd.inverse == 0) == (svd.sv == 0)).all())
+
+
+# --- what the specification says of reductions
+
+
+def camera() -> Tensor:
+    from skimage import data
+
+    return torch.from_numpy(data.camera().copy()).double()[None, None]
+
+
+@pytest.mark.parametrize(
+    ("other", "decibels", "digits"),
+    [
+        (Average(scale=4, height=512, width=512), 41.05, 0.005),
+        (resize(height=512, width=512, scale=4, kernel="lanczos3"), 44.5, 0.05),
+    ],
+    ids=["average", "lanczos"],
+)
+def test_distances_of_other_reductions_of_the_camera_to_bicubic(
+    other: LinearOperator, decibels: float, digits: float
+) -> None:
+    exact = resize(height=512, width=512, scale=4).A(camera())
+    error = (exact - other.A(camera())).square().mean()
+    assert float(10 * torch.log10(255**2 / error)) == pytest.approx(decibels, abs=digits)
+
+
+def test_bicubic_enlarging_is_not_the_inverse_and_nearest_not_the_transpose() -> None:
+    """At scale 4 and 256 pixels: eigenvalues of D U in [0.49, 1], |A U - I| = 0.51, |phi^2 - phi| = 0.25, phi = U A."""
+    down = matrix(resize(height=256, width=256, scale=4).rows)
+    up_ = matrix(resize(height=64, width=64, scale=1 / 4).rows)
+    values = torch.linalg.eigvals(down @ up_).real
+    assert float(values.min()) == pytest.approx(0.49, abs=0.005) and float(values.max()) == pytest.approx(1, abs=1e-9)
+    there = down @ up_ - torch.eye(64, dtype=torch.float64)
+    assert float(torch.linalg.matrix_norm(there, 2)) == pytest.approx(0.51, abs=0.005)
+    phi = up_ @ down
+    assert float(torch.linalg.matrix_norm(phi @ phi - phi, 2)) == pytest.approx(0.25, abs=0.005)
+    nearest = torch.eye(64, dtype=torch.float64).repeat_interleave(4, 0)
+    away = torch.eye(64, dtype=torch.float64) - down @ nearest
+    assert float(torch.linalg.matrix_norm(away, 2)) == pytest.approx(0.355, abs=0.005)
+
+
+def test_conjugate_gradients_need_ten_steps_for_bicubic() -> None:
+    """The condition of D D^T is 4.2 at every scale."""
+    operator = BicubicDown(scale=4, height=64, width=64)
+    x, asked = normal(1, 1, 16, 16, dtype=torch.float32), 0
+
+    def forward(y: Tensor) -> Tensor:
+        nonlocal asked
+        asked += 1
+        return operator.A(y)
+
+    y = least_squares(forward, operator.At, x)
+    torch.testing.assert_close(y, operator.pinv(x), rtol=1e-4, atol=1e-4)
+    assert asked <= 30  # ten bring the error below a grey level, the others to rounding

@@ -305,7 +305,8 @@ def test_uint8_rounds_what_is_summed_tap_by_tap(ratio: float, kind: str) -> None
 
 def test_a_batch_has_the_values_of_its_pictures_to_the_bit() -> None:
     y = torch.rand(3, 3, 130, 97, generator=torch.Generator().manual_seed(0))
-    for ratio in (0.25, 0.4, 3):
+    assert imresize(y[:0], scale=0.5).shape == (0, 3, 65, 49)
+    for ratio in (0.25, 0.4, 3, 0.7, 1.3):
         x = imresize(y, scale=ratio)
         for index in range(3):
             assert torch.equal(imresize(y[index : index + 1], scale=ratio), x[index : index + 1])

@@ -7,6 +7,7 @@ the border (they truncate and renormalise the kernel) or everywhere (no antialia
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -105,7 +106,7 @@ def resize_matrix(
     return matrix.scatter_add_(1, indices, weights)
 
 
-_BLOCK = 64
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 16, 64
 """Rows of a matrix that are multiplied at a time: few enough to skip most zeros, enough for a fast product."""
 
 Band = tuple[int, int, Tensor]
@@ -113,21 +114,22 @@ Band = tuple[int, int, Tensor]
 
 
 def make_bands(weights: Tensor, indices: Tensor, n_in: int, *, transposed: bool = False) -> tuple[Band, ...]:
-    """Return a matrix of taps (`weights` at `indices`, see `taps`), or its transpose, in blocks of 64 rows.
+    """Return a matrix of taps (`weights` at `indices`, see `taps`), or its transpose, in blocks of 16 to 64 rows.
 
-    Each block has the columns from the first to the last that it touches.
+    Each block has the columns from the first to the last that it touches, about 64 and the width of a row.
     """
-    n_rows = indices.shape[0]
+    n_rows, n_columns = indices.shape[0], n_in
     values = weights.flatten()
     rows = torch.arange(n_rows)[:, None].expand_as(indices).flatten()
     columns = indices.flatten()
     if transposed:
-        rows, columns, n_rows = columns, rows, n_in
+        rows, columns, n_rows, n_columns = columns, rows, n_columns, n_rows
+    height = min(max(_SMALLEST_BLOCK, _LARGEST_BLOCK * n_rows // n_columns), _LARGEST_BLOCK)
     order = torch.argsort(rows, stable=True)
     rows, columns, values = rows[order], columns[order], values[order]
     bands = []
-    for start in range(0, n_rows, _BLOCK):
-        stop = min(start + _BLOCK, n_rows)
+    for start in range(0, n_rows, height):
+        stop = min(start + height, n_rows)
         part = slice(*torch.searchsorted(rows, torch.tensor([start, stop])).tolist())
         touched = columns[part]
         low, high = (int(touched.min()), int(touched.max()) + 1) if len(touched) else (0, 1)
@@ -140,17 +142,36 @@ def make_bands(weights: Tensor, indices: Tensor, n_in: int, *, transposed: bool 
 def apply_bands(v: Tensor, bands: tuple[Band, ...], axis: int) -> Tensor:
     """Return the product of a matrix in bands with every column (axis -2) or row (axis -1) of v (..., h, w).
 
-    Every plane is a product of its own, so that a batch has the values of its pictures to the bit.
+    On the CPU every plane is a product of its own from aligned memory, so that a batch has the values of its pictures
+    to the bit: libraries of linear algebra sum in another order for another batch or another alignment.
     """
     planes = v.reshape(-1, *v.shape[-2:])
-    parts = []
-    for low, high, block in bands:
-        block = block.to(device=v.device, dtype=v.dtype).expand(len(planes), -1, -1)
-        parts.append(
-            torch.bmm(block, planes[:, low:high]) if axis == -2 else torch.bmm(planes[..., low:high], block.mT)
-        )
-    out = parts[0] if len(parts) == 1 else torch.cat(parts, axis)
-    return out.reshape(*v.shape[:-2], *out.shape[-2:])
+    blocks = [(low, high, block.to(device=v.device, dtype=v.dtype)) for low, high, block in bands]
+    size = list(v.shape[-2:])
+    size[axis] = sum(len(block) for _, _, block in blocks)
+    if v.device.type != "cpu" or len(planes) == 0:
+        out = torch.cat(list(_products(planes, blocks, axis)), axis)
+    elif v.requires_grad and torch.is_grad_enabled():
+        out = torch.stack([torch.cat(list(_products(_aligned(plane), blocks, axis)), axis) for plane in planes])
+    else:
+        out = planes.new_empty(len(planes), *size)
+        for plane, made in zip(planes, out, strict=True):
+            start = 0
+            for part in _products(_aligned(plane), blocks, axis):
+                made.narrow(axis, start, part.shape[axis]).copy_(part)
+                start += part.shape[axis]
+    return out.reshape(*v.shape[:-2], *size)
+
+
+def _products(v: Tensor, blocks: list[Band], axis: int) -> Iterator[Tensor]:
+    for low, high, block in blocks:
+        yield block @ v[..., low:high, :] if axis == -2 else v[..., low:high] @ block.T
+
+
+def _aligned(plane: Tensor) -> Tensor:
+    """The plane, contiguous and at the start of a line of the processor's cache."""
+    plane = plane.contiguous()
+    return plane if plane.data_ptr() % 64 == 0 else plane.clone()
 
 
 @lru_cache(maxsize=16)
