@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mezzotint.errors import InputError, UsageError
+from mezzotint.noise import Noise
 from mezzotint.operators.bicubic import BicubicDown
 from mezzotint.operators.blur import Blur, CircularBlur
 from mezzotint.operators.composed import Chain, Stack
-from mezzotint.operators.degradation import degrade
+from mezzotint.operators.degradation import degrade, reduction
 from mezzotint.operators.diagonal import Average, Grey, Identity, Mask
 from mezzotint.operators.kernels import GaussianKernel
 from mezzotint.operators.linear import LinearOperator
@@ -226,3 +228,14 @@ def test_the_page_says_what_there_is(tmp_path: Path) -> None:
     operator = named_operator(save(tmp_path, example), scale=4).for_small(5, 6)
     assert operator.shape_in == (20, 24) and operator.channels_out(3) == 1
     check_operator(operator)
+
+
+def test_other_processes_can_be_sent_a_degradation(tmp_path: Path) -> None:
+    y = normal(1, 3, 12, 16)
+    for text, scale in (("lanczos", 2), ("grey", 1), (save(tmp_path, BLUR), 2)):
+        (*_, stage) = reduction(text, scale=scale)
+        again = pickle.loads(pickle.dumps(stage))
+        assert torch.equal(again.apply(y, noise=Noise(0)), stage.apply(y, noise=Noise(0)))
+    for preset in PRESETS.values():
+        chain = preset.chain(Noise(0), size=(24, 28), scale=4)
+        assert pickle.loads(pickle.dumps(chain)) == chain

@@ -20,6 +20,7 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +148,7 @@ def _from_file(text: str, *, scale: float, read_mask: ReadMask | None) -> NamedO
     total = math.prod(factor for _, factor in builds)
     if not math.isclose(total, scale, rel_tol=1e-9):
         raise UsageError(f"operator {text} has scale {total:g}, not {scale:g}: use --scale {total:g}")
-
-    def whole(height: int, width: int) -> LinearOperator:
-        operators = []
-        for build, _ in builds:
-            operators.append(build(height, width))
-            height, width = operators[-1].shape_out
-        return chain(*operators)
-
-    return NamedOperator(text, scale, whole, size)
+    return NamedOperator(text, scale, partial(_chain, builds=tuple(build for build, _ in builds)), size)
 
 
 _KEYS = {
@@ -191,7 +184,7 @@ def _step(
         raise UsageError(f"operator {name} takes whole scales, got {scale}: use bicubic or a whole scale")
     if kind == "mask":
         mask = _mask(step.get("file"), name=name, read_mask=read_mask, folder=folder)
-        return (lambda height, width: mask), 1, mask.shape_in
+        return partial(_always, operator=mask), 1, mask.shape_in
     try:
         return _build(kind, step, scale, name), scale, None
     except (TypeError, ValueError) as error:
@@ -199,45 +192,78 @@ def _step(
 
 
 def _build(kind: str, step: Mapping[str, Any], scale: float, name: str) -> Build:
+    """What builds an operator: functions with their settings, which other processes can be sent."""
     whole = int(scale)
     if kind == "identity":
-        return lambda height, width: Identity(height=height, width=width)
+        return _identity
     if kind == "grey":
         weights = tuple(map(float, step.get("weights", LUMINANCE)))
-        Grey(height=1, width=1, weights=weights)
-        return lambda height, width: Grey(height=height, width=width, weights=weights)
-    if kind == "lanczos":
-        return lambda height, width: resize(height=height, width=width, scale=scale, kernel="lanczos3")
-    if kind == "bicubic":
-        return lambda height, width: _bicubic(height, width, scale)
+        _grey(1, 1, weights=weights)
+        return partial(_grey, weights=weights)
+    if kind in ("bicubic", "lanczos"):
+        return partial(_bicubic if kind == "bicubic" else _lanczos, scale=scale)
     if kind == "average":
-        return lambda height, width: _average(height, width, whole)
-    border: Border = step.get("border", "symmetric")
-    kernel = _kernel(step.get("kernel"), name=name) if kind == "blur" else None
-    sigma = float(step.get("sigma", math.nan)) if kind == "gaussian" else 0.0
-
-    def one(height: int, width: int, shift: tuple[float, float]) -> LinearOperator:
-        if kernel is None:
-            return gaussian(height=height, width=width, scale=whole, sigma=sigma, shift=shift, border=border)
-        if border == "circular" and not (height % whole or width % whole):
-            return CircularBlur(kernel=kernel, height=height, width=width, scale=whole, shift=shift)
-        return Blur(kernel=kernel, height=height, width=width, scale=whole, shift=shift, border=border)
-
-    shifts = [(float(down), float(right)) for down, right in step.get("shifts", [])]
-    for shift in shifts or [(0.0, 0.0)]:
-        one(whole, whole, shift)  # refuses bad settings now, not with the first picture
-    if not shifts:
-        return lambda height, width: one(height, width, (0.0, 0.0))
-    return lambda height, width: Stack(tuple(one(height, width, shift) for shift in shifts))
+        return partial(_average, scale=whole)
+    kernel = _kernel(step.get("kernel"), name=name) if kind == "blur" else float(step.get("sigma", math.nan))
+    shifts = tuple((float(down), float(right)) for down, right in step.get("shifts", []))
+    build = partial(_blur, kernel=kernel, scale=whole, border=step.get("border", "symmetric"), shifts=shifts)
+    build(whole, whole)  # refuses bad settings now, not with the first picture
+    return build
 
 
-def _bicubic(height: int, width: int, scale: float) -> LinearOperator:
+def _chain(height: int, width: int, *, builds: tuple[Build, ...]) -> LinearOperator:
+    operators = []
+    for build in builds:
+        operators.append(build(height, width))
+        height, width = operators[-1].shape_out
+    return chain(*operators)
+
+
+def _always(height: int, width: int, *, operator: LinearOperator) -> LinearOperator:
+    return operator
+
+
+def _identity(height: int, width: int) -> LinearOperator:
+    return Identity(height=height, width=width)
+
+
+def _grey(height: int, width: int, *, weights: tuple[float, ...]) -> LinearOperator:
+    return Grey(height=height, width=width, weights=weights)
+
+
+def _lanczos(height: int, width: int, *, scale: float) -> LinearOperator:
+    return resize(height=height, width=width, scale=scale, kernel="lanczos3")
+
+
+def _blur(
+    height: int,
+    width: int,
+    *,
+    kernel: BlurKernel | float,
+    scale: int,
+    border: Border,
+    shifts: tuple[tuple[float, float], ...],
+) -> LinearOperator:
+    """Blur with a kernel or a Gaussian of a sigma; several shifts make a stack."""
+    size: dict[str, int] = {"height": height, "width": width, "scale": scale}
+    members: list[LinearOperator] = []
+    for shift in shifts or ((0.0, 0.0),):
+        if not isinstance(kernel, BlurKernel):
+            members.append(gaussian(**size, sigma=kernel, shift=shift, border=border))
+        elif border == "circular" and not (height % scale or width % scale):
+            members.append(CircularBlur(kernel=kernel, **size, shift=shift))
+        else:
+            members.append(Blur(kernel=kernel, **size, shift=shift, border=border))
+    return Stack(tuple(members)) if shifts else members[0]
+
+
+def _bicubic(height: int, width: int, *, scale: float) -> LinearOperator:
     if scale == int(scale) and not (height % int(scale) or width % int(scale)):
         return BicubicDown(height=height, width=width, scale=int(scale))
     return resize(height=height, width=width, scale=scale)
 
 
-def _average(height: int, width: int, scale: int) -> LinearOperator:
+def _average(height: int, width: int, *, scale: int) -> LinearOperator:
     if height % scale or width % scale:
         return average(height=height, width=width, scale=scale)
     return Average(height=height, width=width, scale=scale)
