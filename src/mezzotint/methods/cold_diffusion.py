@@ -2,8 +2,8 @@
 
 Bansal et al., "Cold Diffusion: Inverting Arbitrary Image Transforms Without Noise", arXiv 2208.09392, section 5.3:
 `bridges.Pixelate` with one degradation a factor of 2, an L1 loss on y, algorithm 2 (`sampler` "cold1" is algorithm 1).
-The start is the small picture with its pixels repeated, which is not quite the last degradation: that one shrinks
-without antialiasing. `official` has their network (`networks.convnext_unet`). Differs from the authors' code in times
+The start is the small picture with its pixels repeated, which is not the last degradation of the paper: that one
+shrinks without antialiasing, so that blocks stay. With `antialias`, as in the small preset, it nearly is. `official` has their network (`networks.convnext_unet`). Differs from the authors' code in times
 between the degradations (`bridges.Cold`), so that any number of steps can be walked, and in the extension of sides that
 2^steps does not divide. The small preset has SR3's U-Net.
 """
@@ -26,8 +26,8 @@ from mezzotint.objectives import Objective
 
 _OPTIONS = {"channels": 3, "sampler": "cold2", "norm": "l1"}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {**_OPTIONS, "network": SMALL_UNET},
-    "official": {**_OPTIONS, "network": networks.published("convnext")},
+    "small": {**_OPTIONS, "antialias": True, "network": SMALL_UNET},
+    "official": {**_OPTIONS, "antialias": False, "network": networks.published("convnext")},
 }
 
 
@@ -39,7 +39,8 @@ def build(*, scale: float = 4, preset: str = "small", config: Mapping[str, Any] 
     settings = settle(PRESETS, method="cold-diffusion", preset=preset, changes=config)
     if scale not in (2, 4, 8, 16):
         raise UsageError(f"scale {scale}: cold-diffusion halves the picture again and again: use 2, 4, 8 or 16")
-    conditioning, channels, bridge = Nothing(), settings["channels"], Cold(Pixelate(int(math.log2(scale))))
+    conditioning, channels = Nothing(), settings["channels"]
+    bridge = Cold(Pixelate(int(math.log2(scale)), antialias=settings["antialias"]))
     return Recipe(
         name="cold-diffusion",
         scale=scale,
