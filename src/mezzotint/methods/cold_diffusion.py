@@ -3,9 +3,10 @@
 Bansal et al., "Cold Diffusion: Inverting Arbitrary Image Transforms Without Noise", arXiv 2208.09392, section 5.3:
 `bridges.Pixelate` with one degradation a factor of 2, an L1 loss on y, algorithm 2 (`sampler` "cold1" is algorithm 1).
 The start is the small picture with its pixels repeated, which is not the last degradation of the paper: that one
-shrinks without antialiasing, so that blocks stay. With `antialias`, as in the small preset, it nearly is. `official` has their network (`networks.convnext_unet`). Differs from the authors' code in times
-between the degradations (`bridges.Cold`), so that any number of steps can be walked, and in the extension of sides that
-2^steps does not divide. The small preset has SR3's U-Net.
+shrinks without antialiasing, so that blocks stay. With `antialias`, as in the small preset, it nearly is. `official`
+has their network (`networks.convnext_unet`). Differs from the authors' code in times between the degradations
+(`bridges.Cold`), so that any number of steps can be walked, and in the extension of sides that 2^steps does not divide.
+The small preset has SR3's U-Net.
 """
 
 from __future__ import annotations
