@@ -114,6 +114,19 @@ def test_records_of_the_first_format_are_read() -> None:
     assert from_json(to_json(record)) == record
 
 
+def test_records_of_the_third_format_are_read() -> None:
+    content = json.loads(to_json(_full()))
+    content["format"] = 3
+    for name in ("operator", "operator_sha256", "noise"):
+        del content["request"][name]
+    record = from_json(json.dumps(content))
+    assert record == _full()
+    assert (record.request.operator, record.request.noise) == ("", 0.0)
+    assert same_request(json.dumps(content), record.request)
+    with pytest.raises(ValidationError):
+        _request(noise=-1.0)
+
+
 def test_newer_records_are_refused_with_the_way_out() -> None:
     content = json.loads(to_json(_full()))
     content["format"] = FORMAT + 1
@@ -214,7 +227,7 @@ def test_every_field_of_a_request_is_compared() -> None:
     changes = dict(
         version="9", method="x", weights="x", picture="f" * 16, input_size=(9, 9), channels=1, output_size=(9, 9),
         chain=("x",), seed=9, steps=9, realism=0.9, consistent=True, guidance=2.0, colour="x",
-        coding="x",
+        coding="x", operator="x", operator_sha256="a" * 64, noise=9.0,
     )  # fmt: skip
     assert set(changes) == set(Request.model_fields)
     for name, value in changes.items():

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from mezzotint import __version__
 from mezzotint.errors import InputError
 
-FORMAT = 3
+FORMAT = 4
 """The format that is written; older ones are read as well."""
 
 Side = Annotated[int, Field(ge=1)]
@@ -38,7 +38,9 @@ class Request(_Strict):
     Sizes are (height, width) in pixels; `weights` is the digest of the tensors, a SHA-256, "" for a method without;
     `chain` lists the passes ("mezzotint-x4", "bicubic to 300x400"); `picture` is the number of the input picture, 16
     hexadecimal digits; `guidance` is the survey's lambda, 1 without; `coding` is what its samples stand for ("uint8
-    rgb", "float32 grey alpha linear").
+    rgb", "float32 grey alpha linear"). `operator` names what a zero-shot solver took the picture to be made small by,
+    files without their folders, "" for other methods; `operator_sha256` is the digest of what those files say; `noise`
+    is the standard deviation of the noise that it expected, in grey levels of 255.
     """
 
     version: str
@@ -56,6 +58,9 @@ class Request(_Strict):
     guidance: float = 1.0
     colour: str = "none"
     coding: str = ""
+    operator: str = ""
+    operator_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    noise: float = Field(default=0.0, ge=0)
 
 
 class Consistency(_Strict):
@@ -310,8 +315,13 @@ def _from_2(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def _from_3(content: dict[str, Any]) -> dict[str, Any]:
+    """Format 4 adds operator and noise to the request, none by default."""
+    return content
+
+
 # How a record of format k + 1 becomes one of format k + 2.
-_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1, _from_2)
+_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1, _from_2, _from_3)
 
 
 def _version(content: dict[str, Any]) -> str:
@@ -334,6 +344,6 @@ def _shown(name: str, value: Any) -> str:
         return f"{value[1]}x{value[0]}"
     if name == "chain":
         return f"({', then '.join(value)})"
-    if name == "weights":
+    if name in ("weights", "operator_sha256"):
         return f"{value[:12]}..." if len(value) > 12 else value
     return f"{value:g}" if isinstance(value, float) else str(value)

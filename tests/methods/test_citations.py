@@ -201,6 +201,8 @@ def test_a_solver_is_cited_with_its_prior_and_its_gradient() -> None:
     assert _keys(citations.of_records([_record(method="ddnm", recipe="ddnm", realism=None)])) == _keys(
         citations.of_method("ddnm")
     )
+    told = citations.of_records([_record(method="ddnm@released", realism=None, operator="bicubic", noise=5.0)])
+    assert {c.entry.key: c.parts for c in told}["keys1981cubic"] == ("operator bicubic",)
     # A record holds guidance 1 for every method, which is no strength of this one.
     of_record = citations.of_records([_record(method="dps", realism=None)])
     assert _keys(of_record) == _keys(citations.of_method("dps"))

@@ -34,6 +34,8 @@ class Settings:
     guidance: float
     consistent: bool | None
     colour: str
+    operator: str | None
+    noise: float | None
     tile: int | str | None
     range: tuple[float, float] | None
     deadline: float | None
@@ -56,17 +58,25 @@ class Settings:
             guidance=self.guidance,
             consistent=self.consistent,
             colour=self.colour,
+            operator=self.operator,
+            noise=self.noise,
             tile=self.tile,
         )
 
     def check(self, upscaler: Upscaler) -> None:
         """Raise UsageError for what this upscaler refuses about any picture."""
-        import numpy as np
-
         from mezzotint.images import Picture
 
-        anything = dataclasses.replace(self, size=outputs.Size(scale=self.size.scale or 4.0), range=None)
-        anything.prepare(upscaler, Picture(np.zeros((16, 16, 3), dtype=np.uint8)))
+        # Where a size is asked for its scale is not known yet, and an operator has one alone.
+        scales = (4.0, 1.0) if self.size.scale is None else (self.size.scale,)
+        for scale in scales:
+            anything = dataclasses.replace(self, size=outputs.Size(scale=scale), range=None)
+            try:
+                anything.prepare(upscaler, Picture(upscaler.trial(self.operator, scale)))
+                return
+            except UsageError:
+                if scale == scales[-1]:
+                    raise
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,17 @@ def asked(
         str,
         typer.Option(metavar="NAME", help=f"Give the result the colours of the input: {', '.join(options.COLOURS)}."),
     ] = "none",
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"What made the input small, for zero-shot solvers: {options.OPERATORS}; bicubic if left out.",
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(metavar="SIGMA", help="Standard deviation of the input's noise in grey levels, for solvers."),
+    ] = None,
     tile: Annotated[
         str, typer.Option(metavar="PIXELS|auto|none", help="Side of the tiles of the input worked on at a time.")
     ] = "auto",
@@ -200,7 +221,7 @@ def asked(
     if spread is not None and count < 2:
         raise UsageError("--spread needs several samples: add for example --samples 8")
     size = outputs.Size(
-        scale=options.scale(scale) if scale is not None else None if given else 4.0,
+        scale=options.scale(scale, keeps=options.restores(method)) if scale is not None else None if given else 4.0,
         width=_side(width, option="--width"),
         height=_side(height, option="--height"),
         long_side=_side(long_side, option="--long-side"),
@@ -214,6 +235,8 @@ def asked(
         guidance=options.real(guidance, option="--guidance", low=0, high=options.LARGEST_GUIDANCE),
         consistent=consistent,
         colour=options.one_of(colour, option="--colour", choices=options.COLOURS),
+        operator=operator,
+        noise=None if noise is None else options.real(noise, option="--noise", low=0, high=options.LARGEST_NOISE),
         tile=options.tile(tile),
         range=None if range is None else options.range_of_values(range),
         deadline=None if deadline is None else options.seconds(deadline, option="--deadline"),

@@ -51,6 +51,19 @@ def evaluate(
             help=f"Give results of learned methods the colours of the small picture: {', '.join(options.COLOURS)}.",
         ),
     ] = "none",
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"What makes the small pictures, which zero-shot solvers are told: {options.OPERATORS}.",
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGMA", help="Standard deviation of noise added to the small pictures, in grey levels; as above."
+        ),
+    ] = None,
     protocol: Annotated[str, typer.Option(metavar="NAME", help="y-modern, y-classic, rgb or rgb-full.")] = "y-modern",
     measure: Annotated[
         list[str] | None,
@@ -78,7 +91,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
 ) -> int:
     """Measure methods on a folder of true pictures, whose small versions are made here."""
-    factor = options.scale(scale)
+    factor = options.scale(scale, keeps=options.restores(*method))
     seeds = _seeds(seed, samples)
     options.one_of(colour, option="--colour", choices=options.COLOURS)
     options.one_of(device, option="--device", choices=options.DEVICES)
@@ -97,6 +110,9 @@ def evaluate(
         if path is not None:
             options.output_file(path, option=option)
     options.existing_folder(folder, option="FOLDER")
+    told = Told(
+        operator, None if noise is None else options.real(noise, option="--noise", low=0, high=options.LARGEST_NOISE)
+    )
 
     from mezzotint import quality
     from mezzotint.data import benchmarks
@@ -105,14 +121,17 @@ def evaluate(
     from mezzotint.quality import report as reports
     from mezzotint.quality.gallery import Gallery
 
+    if told.is_given and protocols.find(protocol).one_channel:
+        raise UsageError(f"protocol {protocol} makes its own small pictures: leave --operator and --noise out")
     protocols.find(protocol)
+    defaults = told.measures(evaluation.DEFAULT_MEASURES)
     try:
         files = benchmarks.find_pictures(folder)[:count]
         candidates = [
             candidate
             for name in method
             for candidate in _candidates(
-                name, values, scale=factor, consistent=consistent, colour=colour, device=device
+                name, values, scale=factor, consistent=consistent, colour=colour, told=told, device=device
             )
         ]
     except MezzotintError as error:
@@ -131,9 +150,10 @@ def evaluate(
                 scale=factor,
                 protocol=protocol,
                 seeds=seeds,
-                measures=list(dict.fromkeys((*evaluation.DEFAULT_MEASURES, *(measure or ())))),
+                measures=list(dict.fromkeys((*defaults, *(measure or ())))),
                 patch=side,
                 folder=str(folder),
+                reduce=told.reduce(scale=factor, seed=seeds[0]),
                 progress=_counted(progress, total=total, save=save, several=len(seeds) > 1, gallery=gallery),
             )
         if as_json not in (None, "-"):
@@ -145,6 +165,47 @@ def evaluate(
         return exits.FAILED
     print(evaluation.to_json(result) if as_json == "-" else reports.to_markdown(result))
     return exits.DONE
+
+
+@dataclass(frozen=True)
+class Told:
+    """How small pictures are made where not by the protocol, which solvers are told: `noise` in grey levels."""
+
+    operator: str | None
+    noise: float | None
+
+    @property
+    def is_given(self) -> bool:
+        return self.operator is not None or bool(self.noise)
+
+    def measures(self, defaults: Sequence[str]) -> tuple[str, ...]:
+        """The measures without those that shrink by MATLAB's bicubic, where another operator made the pictures."""
+        other = self.operator not in (None, "bicubic")
+        return tuple(name for name in defaults if not (other and name.startswith("lr_psnr")))
+
+    def reduce(self, *, scale: float, seed: int) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What makes the small picture of a true one, uint8 (H, W, c); raises UsageError for an unknown operator."""
+        if not self.is_given:
+            return None
+        import numpy as np
+        import torch
+
+        from mezzotint.methods.restorer import read_mask
+        from mezzotint.noise import picture_id
+        from mezzotint.operators.degradation import degrade, reduction
+
+        operator = self.operator or "bicubic"
+        reduction(operator, scale=scale, read_mask=read_mask)
+
+        def make(picture: np.ndarray) -> np.ndarray:
+            y = torch.from_numpy(np.array(np.broadcast_to(picture, (*picture.shape[:2], 3))))
+            x, _ = degrade(
+                y.permute(2, 0, 1)[None], scale=scale, operator=operator, noise=self.noise or 0.0, seed=seed,
+                pictures=(picture_id(picture),), read_mask=read_mask,
+            )  # fmt: skip
+            return np.ascontiguousarray(x[0].expand(3, -1, -1).permute(1, 2, 0).numpy())
+
+        return make
 
 
 @dataclass(frozen=True)
@@ -166,7 +227,7 @@ def _seeds(seed: str, samples: str) -> tuple[int, ...]:
 
 
 def _candidates(
-    name: str, values: Grid, *, scale: float, consistent: bool | None, colour: str, device: str
+    name: str, values: Grid, *, scale: float, consistent: bool | None, colour: str, told: Told, device: str
 ) -> Iterator[Candidate]:
     """Yield a method with each of the settings that it takes."""
     from mezzotint.upscaler import Interpolation, load
@@ -180,7 +241,7 @@ def _candidates(
     for steps, realism, guidance in itertools.product(values.steps, realisms, strengths):
         yield _diffusion(
             name, upscaler, steps=steps, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
-            scale=scale,
+            told=told, scale=scale,
         )  # fmt: skip
 
 
@@ -214,16 +275,29 @@ def _diffusion(
     guidance: float | None,
     consistent: bool | None,
     colour: str,
+    told: Told,
     scale: float,
 ) -> Candidate:
     from mezzotint.quality import Candidate, Output
+    from mezzotint.upscaler.restoration import Restoration
+
+    restores = isinstance(upscaler.engine, Restoration)
+    options_ = {"operator": told.operator, "noise": told.noise} if restores else {}
+    # What the method refuses about any picture is said before the first one.
+    upscaler.request(
+        upscaler.trial(told.operator, scale), scale=scale, steps=steps, realism=realism, consistent=consistent,
+        **options_,
+    )  # fmt: skip
 
     def upscale(x: np.ndarray, seed: int) -> Output:
         result = upscaler(
             x, scale=scale, seed=seed, steps=steps, realism=realism, guidance=1.0 if guidance is None else guidance,
-            consistent=consistent, colour=colour, floats=True,
+            consistent=consistent, colour=colour, floats=True, **options_,
         )  # fmt: skip
-        return Output(result.floats[0], {"nfe": result.record.evaluations})
+        figures = {"nfe": float(result.record.evaluations)}
+        if restores and result.record.consistency is not None:
+            figures["misfit"] = result.record.consistency.after_rms
+        return Output(result.floats[0], figures)
 
     given = {"steps": steps, "realism": realism, "guidance": guidance}
     label = " ".join([name, *(f"{key} {value:g}" for key, value in given.items() if value is not None)])
@@ -234,6 +308,7 @@ def _diffusion(
         "consistent": upscaler.consistent if consistent is None else consistent,
         "colour": colour,
         "weights": upscaler.weights,
+        **({"operator": told.operator or "bicubic", "noise": told.noise or 0.0} if restores else {}),
     }
     fixed = settings["realism"] == 0
     return Candidate(label, upscale, deterministic=fixed, settings=settings)

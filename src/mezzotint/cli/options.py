@@ -12,6 +12,8 @@ LARGEST_SEED = 2**64 - 1001
 LARGEST_STEPS = 4000
 SMALLEST_TILE = 16
 LARGEST_GUIDANCE = 100
+LARGEST_NOISE = 1000
+OPERATORS = "bicubic, lanczos, average, gaussian:SIGMA, mask:FILE, grey, identity or FILE.toml"
 COLOURS = ("none", "mean-std", "wavelet")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -50,15 +52,29 @@ def integers(text: str, *, option: str, low: int, high: int | None = None) -> tu
     return tuple(integer(part.strip(), option=option, low=low, high=high) for part in text.split(","))
 
 
-def scale(text: str) -> float:
-    """Return the magnification, high-resolution over low-resolution size: above 1, at most 64."""
+def scale(text: str, *, keeps: bool = False) -> float:
+    """Return the magnification, high-resolution over low-resolution size: above 1, at most 64; `keeps` allows 1."""
     try:
         value = float(text)
     except ValueError:
         raise UsageError(f"--scale {text!r} is not a number: use for example --scale 4") from None
-    if not math.isfinite(value) or not 1 < value <= LARGEST_SCALE:
+    if not math.isfinite(value) or not (1 < value <= LARGEST_SCALE or (keeps and value == 1)):
         raise UsageError(f"--scale {text} is not above 1 and at most {LARGEST_SCALE}: use for example --scale 4")
     return value
+
+
+def restores(*methods: str) -> bool:
+    """Whether one of the methods is a zero-shot solver, which may leave the size of a picture as it is."""
+    from mezzotint.methods.table import resolve
+
+    for method in methods:
+        try:
+            card = resolve(method).card
+        except UsageError:
+            continue  # said when it is loaded
+        if card is not None and card.family == "zero-shot":
+            return True
+    return False
 
 
 def seed(text: str) -> int:

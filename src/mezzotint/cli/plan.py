@@ -43,7 +43,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
     folder = job.targets[0].parent
     picture = images.read(job.source, spool=folder if folder.is_dir() else None)
     prepared = settings.prepare(upscaler, picture)
-    targets = [maker.target(path, picture) for path in job.targets]
+    targets = [maker.target(path, picture, prepared.coding) for path in job.targets]
     height, width = prepared.request.output_size
     for target in targets:
         if folder.is_dir():
@@ -67,6 +67,8 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "guidance": request.guidance,
         "consistent": request.consistent,
         "colour": request.colour,
+        "operator": request.operator,
+        "noise": request.noise,
         "samples": found.samples,
         "seed": request.seed,
         "chain": [{"pass": name, "size": list(size)} for name, size in zip(found.chain, found.sizes, strict=True)],
@@ -88,7 +90,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     words += [f"{name} {facts[name]:g}" for name in ("steps", "realism") if facts[name] is not None]
     words += [f"guidance {facts['guidance']:g}"] * (facts["guidance"] != 1)
     words += ["consistent"] * facts["consistent"]
-    words += [f"colour {facts['colour']}"] * (facts["colour"] != "none") + [f"seed {facts['seed']}"]
+    words += [f"colour {facts['colour']}"] * (facts["colour"] != "none")
+    words += [f"operator {facts['operator']}, noise {facts['noise']:g}"] * (facts["operator"] != "")
+    words += [f"seed {facts['seed']}"]
     outputs_ = facts["outputs"]
     lines = [
         ("output", outputs_[0] if len(outputs_) == 1 else f"{outputs_[0]} and {len(outputs_) - 1} more"),

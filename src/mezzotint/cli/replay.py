@@ -116,6 +116,13 @@ def replay(
         str | None,
         typer.Option(metavar="FILE|FOLDER", help="The weights that were used, where they are not in the package."),
     ] = None,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mask:FILE|FILE.toml",
+            help="The file of the operator that was used, where it is neither beside FILE nor here.",
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"{', '.join(options.DEVICES)}; that of the record if left out.")
     ] = None,
@@ -131,7 +138,9 @@ def replay(
     messages = Messages(quiet=quiet)
     try:
         record, result = _chosen(file, output=output, number=number)
-        findings = _replay(record, result, given=given, weights=weights, device=device, messages=messages, file=file)
+        findings = _replay(
+            record, result, given=given, weights=weights, operator=operator, device=device, messages=messages, file=file
+        )
     except InputError as error:
         messages.warn(f"mezzotint: {one_line(error)}")
         return exits.FAILED
@@ -204,6 +213,7 @@ def _replay(
     file: Path,
     given: Path | None,
     weights: str | None,
+    operator: str | None,
     device: str | None,
     messages: Messages,
 ) -> dict[str, Any]:
@@ -215,11 +225,16 @@ def _replay(
     before = images.read(result)
     source, how = _source(request, record.source, given=given, file=file, result=result)
     upscaler = _loaded(request, weights=weights, device=device or _recorded_device(record))
-    arguments = _arguments(record)
+    arguments = _arguments(record) | _told(request, given=operator, file=file, result=result)
     try:
         picture = images.read(source)
         # The path, not the samples: it says more, such as CMYK.
         now = upscaler.request(source, **arguments)
+        if now.operator_sha256 != request.operator_sha256:
+            raise InputError(
+                f"{arguments['operator']} is not the operator of {result}: the digest of what it says is "
+                f"{now.operator_sha256 or 'none'}, recorded {request.operator_sha256 or 'none'}"
+            )
         warnings = _warnings(request, now, result=result)
         for warning in warnings:
             messages.warn(f"mezzotint: warning: {one_line(warning)}")
@@ -272,6 +287,29 @@ def _source(request: Request, name: str, *, given: Path | None, file: Path, resu
     raise InputError(f"the input of {result} is missing: {found}: name it with --input ({wanted})")
 
 
+def _told(request: Request, *, given: str | None, file: Path, result: Path) -> dict[str, Any]:
+    """Return what a solver is told of the input; raises InputError where a file of the operator cannot be found, and
+    UsageError for one that is named and was not recorded.
+
+    That it is the recorded one is seen by the request that it makes.
+    """
+    if not request.operator:
+        if given is not None:
+            raise UsageError(f"--operator {given}: the record of {result} has no operator: leave it out")
+        return {}
+    kind, colon, name = request.operator.rpartition(":")
+    told: dict[str, Any] = {"operator": given or request.operator, "noise": request.noise}
+    if given is not None or not request.operator_sha256:
+        return told
+    places = _beside(name, file)
+    if not places:
+        raise InputError(
+            f"the operator {request.operator} of {result} is neither beside {file} nor in the current folder: name its "
+            f"file with --operator {kind}{colon}FILE"
+        )
+    return {**told, "operator": f"{kind}{colon}{places[0]}"}
+
+
 def _mismatch(picture: Picture, request: Request) -> str | None:
     """Return what tells a picture from the recorded input, or None."""
     height, width = request.input_size
@@ -286,7 +324,7 @@ def _loaded(request: Request, *, weights: str | None, device: str) -> Upscaler:
     from mezzotint.upscaler import load
 
     try:
-        upscaler = load(weights or request.method, device=device)
+        upscaler = load(_place(request, weights), device=device)
     except MezzotintError as error:
         if weights is not None:
             raise UsageError(str(error)) from None
@@ -299,6 +337,17 @@ def _loaded(request: Request, *, weights: str | None, device: str) -> Upscaler:
             f"{upscaler.weights or 'none'}: name the recorded ones with --weights"
         )
     return upscaler
+
+
+def _place(request: Request, weights: str | None) -> str:
+    """Return what to load: of a solver, `weights` are those of its prior."""
+    from mezzotint.methods import cards, resolve
+
+    name = request.method.partition("@")[0]
+    solvers = [card.name for card in cards() if card.family == "zero-shot"]
+    if weights is not None and name in solvers and resolve(weights).method is None:
+        return f"{request.method}:{weights}"
+    return weights or request.method
 
 
 def _recorded_device(record: Record) -> str:
@@ -330,7 +379,7 @@ def _arguments(record: Record) -> dict[str, Any]:
     """Return what an upscaler is called with to carry the recorded request."""
     request = record.request
     arguments: dict[str, Any] = {
-        "scale": scale_between(request.input_size, request.output_size),
+        "scale": scale_between(request.input_size, request.output_size, keeps=bool(request.operator)),
         "seed": request.seed,
         "steps": request.steps,
         "realism": request.realism,
@@ -353,8 +402,8 @@ def range_of(request: Request) -> tuple[float, float] | None:
         raise InputError(f"the record's coding {request.coding!r} names no range of numbers") from None
 
 
-def scale_between(small: tuple[int, int], large: tuple[int, int]) -> float:
-    """Return a scale that makes exactly `large` of `small`, (height, width) each.
+def scale_between(small: tuple[int, int], large: tuple[int, int], *, keeps: bool = False) -> float:
+    """Return a scale that makes exactly `large` of `small`, (height, width) each; `keeps` allows 1.
 
     Raises InputError where there is none: for sizes whose sides do not grow alike.
     """
@@ -366,7 +415,7 @@ def scale_between(small: tuple[int, int], large: tuple[int, int]) -> float:
     high = min((b + 0.5) / a for a, b in zip(small, large, strict=True))
     for scale in (*ratios, (low + high) / 2):
         try:
-            if target_size(*small, scale=scale) == tuple(large):
+            if target_size(*small, scale=scale, keeps=keeps) == tuple(large):
                 return scale
         except UsageError:
             continue
@@ -401,7 +450,7 @@ def _compared(record: Record, *, before: Picture, source: Picture, made: np.ndar
     if saved is None:
         raise InputError(f"the record of {result} does not say how it was written: only a lossless file can be judged")
     coded = images.encode(
-        images.strip(dataclasses.replace(source, rows=made)),
+        images.strip(_shaped(source, made)),
         fmt=saved.format,
         quality=saved.quality or 95,
         lossless=saved.quality is None,
@@ -416,6 +465,13 @@ def _compared(record: Record, *, before: Picture, source: Picture, made: np.ndar
     if made.shape == old.shape and made.dtype == old.dtype:
         found["to_uncoded"] = Difference.between(old, made, span=span).as_row()
     return found
+
+
+def _shaped(source: Picture, made: np.ndarray) -> Picture:
+    """The source with the samples that were made of it, which may be coloured where it is grey."""
+    if source.space != "grey" or made.shape[2] - source.alpha == 1:
+        return dataclasses.replace(source, rows=made)
+    return dataclasses.replace(source, rows=made, space="rgb", icc=None)
 
 
 def _verdict(difference: Difference, tolerance: Tolerance, *, lossless: bool) -> dict[str, Any]:
@@ -462,6 +518,7 @@ def _lines(findings: dict[str, Any]) -> list[str]:
     words += [f"guidance {request['guidance']:g}"] * (request["guidance"] != 1)
     words += ["consistent"] * request["consistent"]
     words += [f"colour {request['colour']}"] * (request["colour"] != "none")
+    words += [f"operator {request['operator']}, noise {request['noise']:g}"] * (request["operator"] != "")
     lines = [
         ("result", f"{findings['result']}, by mezzotint {findings['version']['recorded']}"),
         ("input", f"{findings['input']}, {findings['input_found']}: its pixels are the recorded ones"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mezzotint.images import Picture
     from mezzotint.record import Record, Request, Saved
     from mezzotint.upscaler import Job, Upscaler
+    from mezzotint.upscaler.samples import Coding
 
 DEFAULT_QUALITY = 95
 # A deadline that is missed by more than this share is said to be.
@@ -57,7 +58,7 @@ class Maker:
         folder = job.targets[0].parent
         picture = images.read(job.source, spool=folder)
         prepared = self.settings.prepare(self.upscaler, picture)
-        targets = [self.target(path, picture) for path in job.targets]
+        targets = [self.target(path, picture, prepared.coding) for path in job.targets]
         wanted = [_with_seed(prepared.request, k) for k in range(self.settings.samples)]
         found = [self._found(entry, one, request) for one, request in zip(targets, wanted, strict=True)]
         pending = [k for k, record in enumerate(found) if record is None]
@@ -89,8 +90,10 @@ class Maker:
             )
         return [made[k] if record is None else record for k, record in enumerate(found)]
 
-    def target(self, path: Path, picture: Picture) -> Target:
-        """Return how the file `path` will hold a result of `picture`; raises InputError where it cannot."""
+    def target(self, path: Path, picture: Picture, coding: Coding) -> Target:
+        """Return how the file `path` will hold a result of `picture`, of a coding; InputError where it cannot."""
+        import numpy as np
+
         from mezzotint import images
         from mezzotint.images.capabilities import TABLE
         from mezzotint.record import Saved
@@ -98,7 +101,9 @@ class Maker:
         kind = images.format_of(path)
         choice = TABLE[kind].lossless
         lossless = choice == "always" or (choice == "choice" and picture.lossless and self.files.quality is None)
-        bits, notes = images.changes(picture, fmt=kind, convert=True, name=os.fspath(path))
+        sample = np.zeros((1, 1, coding.channels + coding.alpha), picture.dtype)
+        made = made_picture(picture, sample, coding=coding)
+        bits, notes = images.changes(made, fmt=kind, convert=True, name=os.fspath(path))
         if picture.bits == 32 != bits and self.settings.range is not None:
             low, high = self.settings.range
             raise InputError(
@@ -162,7 +167,7 @@ class Maker:
                     moments.add(sample.rows)
                 if k not in pending:
                     continue
-                target, made = targets[k], dataclasses.replace(picture, rows=sample.rows)
+                target, made = targets[k], made_picture(picture, sample.rows, coding=prepared.coding)
                 timings = dict(sample.record.timings)
                 timings["reading"] = round(timings.get("reading", 0.0) + reading, 3)
                 record = sample.record.model_copy(
@@ -219,6 +224,13 @@ class Maker:
             scale=scale,
             convert=True,
         )
+
+
+def made_picture(picture: Picture, rows: Any, *, coding: Coding) -> Picture:
+    """The picture with other rows, h w n of a coding: one that was coloured loses the profile of its grey."""
+    if coding.space == picture.space:
+        return dataclasses.replace(picture, rows=rows)
+    return dataclasses.replace(picture, rows=rows, space=coding.space, icc=None)
 
 
 def _with_seed(request: Request, number: int) -> Request:

@@ -99,7 +99,13 @@ def _restorer(spec: Spec, row: MethodCard) -> tuple[nn.Module, Card]:
     from mezzotint.methods.restorer import build_restorer
 
     if spec.weights is None:
-        prior, card = load_with_card("prior")
+        try:
+            prior, card = load_with_card("prior")
+        except UsageError as error:
+            raise UsageError(
+                f"{row.name} needs a prior, and none is in the package: train one with `mezzotint train "
+                f"training/prior.toml`, then name the folder of the run, {row.name}:FOLDER"
+            ) from error
     else:
         prior, card = load_with_card(f"hub:{spec.weights}" if spec.from_hub else Path(spec.weights))
         if find(card.method).family != "prior":
@@ -110,7 +116,7 @@ def _restorer(spec: Spec, row: MethodCard) -> tuple[nn.Module, Card]:
     preset = spec.preset or row.presets[0]
     method = build_restorer(row.name, scale=4, preset=preset, config=None, prior=prior)
     own = {
-        "name": f"{row.name}-{preset}", "method": row.name, "preset": preset, "config": method.config,
+        "name": f"{row.name}@{preset}", "method": row.name, "preset": preset, "config": method.config,
         "steps_default": method.steps_default,
     }  # fmt: skip
     return method.eval(), card.model_copy(update=own)

@@ -812,6 +812,7 @@ _MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {"mezzotint-x4": (("pred
 # The strength at which a kind of guidance does nothing; None where it has no strength.
 _UNGUIDED = {"classifier-free": 1.0, "classifier": 0.0, "gradient": None}
 _NOISE = (("noise Philox", "salmon2011parallel"), ("noise Box-Muller", "box1958note"))
+_OPERATORS = (("bicubic", "keys1981cubic"), ("lanczos", "duchon1979lanczos"))
 _CONSISTENT = (("consistency range-space", "wang2023ddnm"), ("consistency MATLAB bicubic", "keys1981cubic"))
 
 
@@ -835,6 +836,7 @@ def of_records(records: Sequence[Record]) -> tuple[Citation, ...]:
         used += _parts(card, realism=request.realism, guidance=request.guidance)
         used += _CONSISTENT if request.consistent else ()
         used += _coloured(request.colour)
+        used += [(f"operator {part}", key) for part, key in _OPERATORS if request.operator == part]
         used += [("size MATLAB bicubic", "keys1981cubic")] * any(
             step.startswith("bicubic to ") for step in request.chain
         )

@@ -174,6 +174,7 @@ def evaluate(
     measures: Sequence[str] = DEFAULT_MEASURES,
     patch: int | None = None,
     folder: str | None = None,
+    reduce: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[Scored], None] | None = None,
 ) -> Evaluation:
     """Measure methods on pictures and return every figure, with its spread over seeds and its interval over pictures.
@@ -185,6 +186,7 @@ def evaluate(
     measures: names out of `MEASURES`; seconds and what the methods report themselves are always there.
     patch: measures of sets (FID, KID, `frechet_alex`) see all whole patches of this side, from the upper left corner,
     instead of whole pictures: figures of few large pictures need them, and none compares with one of other patches.
+    reduce: makes the small picture, uint8 (h, w, 3), of a reference, uint8 (H, W, 1 or 3), in place of the protocol.
     progress: called after every run.
 
     A float result is clipped to [0, 1] and rounded to 8 bits for all measures but `lr_psnr_float` and `consistency`.
@@ -204,7 +206,7 @@ def evaluate(
         if name in names:
             raise InputError(f"two pictures are called {name}: names must differ")
         names.add(name)
-        subject = _Subject(name, picture, rules, scale, patch)
+        subject = _Subject(name, picture, rules, scale, patch, reduce)
         for source in _sources(measures):
             sets.setdefault(source, Features()).add(subject.features(subject.pair.reference, source))
         for table in tables:
@@ -287,10 +289,18 @@ class _Subject:
     """One picture, with what is computed once for all methods."""
 
     def __init__(
-        self, name: str, picture: np.ndarray, protocol: Protocol, scale: float, patch: int | None = None
+        self,
+        name: str,
+        picture: np.ndarray,
+        protocol: Protocol,
+        scale: float,
+        patch: int | None = None,
+        reduce: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self.name, self.picture, self.protocol, self.scale, self.patch = name, picture, protocol, scale, patch
         self.pair = protocol.pair(picture, scale=scale)
+        if reduce is not None:
+            self.pair = Pair(reference=self.pair.reference, x=reduce(self.pair.reference))
         self._descriptions: dict[Net, list[Tensor]] = {}
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,10 +20,13 @@ from mezzotint.baselines.span import Predictor
 from mezzotint.colour import NAMES as COLOURS
 from mezzotint.errors import InputError, UsageError
 from mezzotint.methods.mezzotint_x4 import PredictRefine
+from mezzotint.methods.restorer import Restorer
+from mezzotint.operators.named import NamedOperator
 from mezzotint.record import Consistency, Deadline, Machine, Record, Request, libraries
 from mezzotint.upscaler import passes, planning
 from mezzotint.upscaler.engines import Diffusion, Engine, Interpolation, Refinement, Regression, Settings
 from mezzotint.upscaler.planning import Plan
+from mezzotint.upscaler.restoration import InColour, Restoration, known
 from mezzotint.upscaler.samples import Coding, survey
 from mezzotint.upscaler.work import Job, Moments, Rows, RowSink, Sink
 
@@ -89,7 +93,11 @@ def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
     if methods.find(card.method).family == "prior":
         raise UsageError(f"{card.method} makes nothing larger, it is the prior of a solver: use --method ddnm:{name}")
     method.eval().requires_grad_(False).to(where)
-    engine: Engine = Refinement(method) if isinstance(method, PredictRefine) else Diffusion(method, int(card.scale))
+    engine: Engine
+    if isinstance(method, PredictRefine):
+        engine = Refinement(method)
+    else:
+        engine = Restoration(method) if isinstance(method, Restorer) else Diffusion(method, int(card.scale))
     return Upscaler(
         card.name,
         engine,
@@ -134,6 +142,8 @@ class Upscaler:
         guidance: float = 1.0,
         consistent: bool | None = None,
         colour: str = "none",
+        operator: str | NamedOperator | None = None,
+        noise: float | None = None,
         tile: int | str | None = "auto",
         range: tuple[float, float] | None = None,
     ) -> Request:
@@ -144,7 +154,8 @@ class Upscaler:
         pixels, coding, _ = _array(picture, range)
         return self.prepare(
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
-            samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour, tile=tile,
+            samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
+            operator=operator, noise=noise, tile=tile,
         ).request  # fmt: skip
 
     def prepare(
@@ -163,21 +174,32 @@ class Upscaler:
         guidance: float = 1.0,
         consistent: bool | None = None,
         colour: str = "none",
+        operator: str | NamedOperator | None = None,
+        noise: float | None = None,
         tile: int | str | None = "auto",
     ) -> Job:
         """Return what `enlarge` takes: every option checked, and one look at all samples `rows` (h w n).
 
+        `operator` and `noise`, in grey levels, are what a zero-shot solver is told of how the picture was made.
         Raises UsageError for a wrong option, InputError for samples that cannot be used.
         """
         settings = self._settings(
             steps=steps, realism=realism, guidance=guidance, samples=samples, tile=tile, colour=colour
         )
         h, w = int(rows.shape[0]), int(rows.shape[1])
-        size = target_size(h, w, scale=scale, width=width, height=height, long_side=long_side)
+        restores = isinstance(self.engine, Restoration)
+        size = target_size(
+            h, w, scale=scale, width=width, height=height, long_side=long_side, keeps=restores
+        )
         first = _seed(seed, samples)
         consistent = self.consistent if consistent is None else consistent
+        self._check_told(operator, noise, consistent=consistent)
+        told = known(operator, noise, small=(h, w), size=size) if restores else None
+        settings = dataclasses.replace(settings, known=told)
         chain = self._chain(h, w, size, consistent=consistent)
         seen = survey(rows, coding)
+        if isinstance(self.engine, Restoration):
+            rows, coding = self._coloured(rows, coding, settings, size=size)
         request = Request(
             version=__version__,
             method=self.name,
@@ -194,6 +216,7 @@ class Upscaler:
             guidance=settings.guidance,
             colour=colour,
             coding=coding.describe(),
+            **({} if told is None else {"operator": told.name, "operator_sha256": told.sha256, "noise": told.noise}),
         )
         return Job(rows, coding, seen, request, settings, samples)
 
@@ -269,7 +292,10 @@ class Upscaler:
     def in_file(self, job: Job, consistency: Consistency, rows: Rows) -> Consistency:
         """Return the certificate with the figures of a file that changed the samples: `rows` h w n as it holds them,
         in a type of `Coding`, with alpha where the job has it; grey may have become three equal channels."""
-        found = passes.deviation_of(rows, job.rows, coding=job.coding, survey=job.survey, request=job.request)
+        found = passes.deviation_of(
+            rows, job.rows, coding=job.coding, survey=job.survey, request=job.request, engine=self.engine,
+            settings=job.settings,
+        )  # fmt: skip
         return consistency.model_copy(update={"saved_rms": round(found.rms, 6), "saved_max": round(found.largest, 6)})
 
     def plan(self, job: Job) -> Plan:
@@ -298,6 +324,8 @@ class Upscaler:
         guidance: float = 1.0,
         consistent: bool | None = None,
         colour: str = "none",
+        operator: str | NamedOperator | None = None,
+        noise: float | None = None,
         tile: int | str | None = "auto",
         range: tuple[float, float] | None = None,
         spread: bool = False,
@@ -309,7 +337,9 @@ class Upscaler:
         c is 1 or 3, or 2 or 4 with alpha last. One of `scale` (default 4; 1 < scale <= 64), `width`, `height`,
         `long_side` names the size. Sample k uses seed + k. `guidance` is the survey's lambda, how strongly a method
         that was trained for it obeys the picture: 1 as trained, more is more. `colour` "mean-std" or "wavelet" gives
-        the result the colours of the picture (`mezzotint.colour`). Every picture of a torch batch gets the noise of
+        the result the colours of the picture (`mezzotint.colour`). `operator` and `noise` tell a zero-shot solver how
+        the picture was made: a name of `operators.named` ("bicubic" unless given), and a standard deviation in grey
+        levels; a scale of 1 is for them. Every picture of a torch batch gets the noise of
         its own pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names the
         values that are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot be
         used.
@@ -321,7 +351,7 @@ class Upscaler:
                 self(
                     one, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
                     samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
-                    tile=tile, range=range, progress=progress,
+                    operator=operator, noise=noise, tile=tile, range=range, progress=progress,
                 )
                 for one in picture
             ]  # fmt: skip
@@ -330,7 +360,8 @@ class Upscaler:
         pixels, coding, finish = _array(picture, range)
         job = self.prepare(
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
-            samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour, tile=tile,
+            samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
+            operator=operator, noise=noise, tile=tile,
         )  # fmt: skip
         moments = Moments(job, np.empty) if spread and samples > 1 else None
         made: list[Any] = []
@@ -346,6 +377,50 @@ class Upscaler:
         return Result(made[0], tuple(made), records[0], tuple(records), tuple(exact), deviation)
 
     # -- options ----------------------------------------------------------------------------------------------------
+
+    def _check_told(self, operator: str | NamedOperator | None, noise: float | None, *, consistent: bool) -> None:
+        """Raise UsageError where something is said of the picture that this method does not take."""
+        if isinstance(self.engine, Restoration):
+            if consistent:
+                raise UsageError(
+                    f"{self.name} enforces the operator itself: leave --consistent out (ddnm, ddrm, diffpir and daps "
+                    "fit an input without noise exactly)"
+                )
+            return
+        for option, value in (("operator", operator), ("noise", noise)):
+            if value is not None:
+                raise UsageError(
+                    f"{self.name} takes no --{option}, which is for the zero-shot solvers: leave it out, or use for "
+                    "example --method ddnm:FOLDER with the folder of a prior"
+                )
+
+    def _coloured(
+        self, rows: Rows, coding: Coding, settings: Settings, *, size: tuple[int, int]
+    ) -> tuple[Rows, Coding]:
+        """The rows to work on: of a grey picture that is to be coloured, three equal channels. Raises UsageError for
+        what the solver and its prior cannot do with such a picture."""
+        engine, small = self.engine, (int(rows.shape[0]), int(rows.shape[1]))
+        assert isinstance(engine, Restoration)
+        grey = engine.bound(settings, small, size).mixes_channels
+        if grey and coding.space == "cmyk":
+            raise UsageError("a CMYK picture has no grey to be coloured: convert it to RGB first")
+        if grey and coding.space == "grey" and engine.method.channels == 3:
+            rows, coding = InColour(rows, coding), dataclasses.replace(coding, space="rgb")
+        for group in coding.groups:
+            engine.check(settings, channels=group.stop - group.start, small=small, size=size)
+        return rows, coding
+
+    def trial(self, operator: str | None, scale: float) -> np.ndarray:
+        """A picture h w c without content that this method could be asked to enlarge by `scale`, to check options with.
+
+        Raises UsageError for an operator that is unknown or has another scale.
+        """
+        if not isinstance(self.engine, Restoration):
+            return np.zeros((16, 16, 3), dtype=np.uint8)
+        side = 16 * max(1, round(scale)) if scale == round(scale) else 16
+        told = known(operator, None, small=(16, 16), size=(side, side)).operator
+        h, w = (16, 16) if told.size is None else told.size_out(told.size)
+        return np.zeros((h, w, min(3, self.engine.method.channels)), dtype=np.uint8)
 
     def _chain(self, h: int, w: int, size: tuple[int, int], *, consistent: bool) -> tuple[str, ...]:
         m = self.engine.scale
@@ -374,6 +449,8 @@ class Upscaler:
         plain = isinstance(self.engine, Interpolation)
         if job.coding.space == "grey" and not plain:
             adapted.append("grey: worked on as three equal channels, their mean kept")
+        if isinstance(job.rows, InColour):
+            adapted.append("grey: coloured, the result has three channels and no profile of its grey")
         if job.coding.space == "cmyk" and not plain:
             adapted.append("CMYK: inverted C, M and Y worked on as one picture, K as another")
         if job.coding.linear:
@@ -453,8 +530,12 @@ def target_size(
     width: int | None = None,
     height: int | None = None,
     long_side: int | None = None,
+    keeps: bool = False,
 ) -> tuple[int, int]:
-    """Return (height, width) of the result; raises UsageError for a scale or size that cannot be meant."""
+    """Return (height, width) of the result; raises UsageError for a scale or size that cannot be meant.
+
+    `keeps`: the size may stay as it is, as of a picture that is inpainted.
+    """
     named = {"scale": scale, "width": width, "height": height, "long-side": long_side}
     given = [name for name, value in named.items() if value is not None]
     if len(given) > 1:
@@ -462,7 +543,8 @@ def target_size(
     if scale is None and not given:
         scale = 4.0
     if scale is not None:
-        if isinstance(scale, bool) or not math.isfinite(scale) or not 1 < scale <= SCALE_LIMIT:
+        allowed = 1 < scale <= SCALE_LIMIT or (keeps and scale == 1)
+        if isinstance(scale, bool) or not math.isfinite(scale) or not allowed:
             raise UsageError(
                 f"scale {scale:g} cannot be used: it must be above 1 and at most {SCALE_LIMIT:g}"
                 " (mezzotint degrade makes pictures smaller)"
@@ -475,7 +557,7 @@ def target_size(
             raise UsageError(f"{given[0]} {value} is not a whole number of pixels from 1")
         reference = {"width": w, "height": h, "long-side": max(h, w)}[given[0]]
         factor = value / reference
-        if not 1 < factor <= SCALE_LIMIT:
+        if not (1 < factor <= SCALE_LIMIT or (keeps and factor == 1)):
             raise UsageError(
                 f"{given[0]} {value} is {factor:.3g} times the input's {reference}: "
                 f"it must be above 1 time and at most {SCALE_LIMIT:g} times"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
@@ -13,6 +13,9 @@ from mezzotint.images import bands, tiles
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.noise import Noise
 from mezzotint.samplers import Move
+
+if TYPE_CHECKING:
+    from mezzotint.upscaler.restoration import Known
 
 # Small enough that a tile's activations stay in the caches of a common processor.
 AUTO_TILE = 160
@@ -26,12 +29,13 @@ Callback = Callable[[], None]
 @dataclass(frozen=True)
 class Settings:
     """The resolved settings of one pass; `tile` is the side of tiles in pixels of x, None for none, "auto" for ours;
-    `guidance` is the survey's lambda, 1 without."""
+    `guidance` is the survey's lambda, 1 without; `known` is what a solver is told of the picture."""
 
     steps: int | None
     realism: float | None
     tile: int | str | None
     guidance: float = 1.0
+    known: Known | None = None
 
 
 @dataclass(frozen=True)

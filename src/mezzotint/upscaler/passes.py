@@ -22,6 +22,7 @@ from mezzotint.noise import Noise
 from mezzotint.operators.bicubic import MARGIN, REDUCTION_MARGIN, BicubicDown
 from mezzotint.record import Consistency, Request
 from mezzotint.upscaler.engines import Engine, Settings
+from mezzotint.upscaler.restoration import Restoration
 from mezzotint.upscaler.samples import Coding, Survey
 from mezzotint.upscaler.work import Rows, RowSink, Sink
 
@@ -196,6 +197,15 @@ def prepare(
         groups.append((final, saved))
         if before is not None:
             measures.append(_Measure(before.reader(), None, kinds.setdefault("before", Deviation())))
+        if isinstance(engine, Restoration):
+            told = settings.known
+            assert told is not None
+            operator = told.name if told.operator.scale == 1 else f"{told.name} 1/{told.operator.scale:g}"
+            of_large, of_small = engine.observed(settings, small=(h, w), size=request.output_size)
+            for kind, stage in (("after", final), ("saved", saved)):
+                reduced = clock.stage(_at_once(stage, of_large, height=h), "measuring")
+                measures.append(_Measure(reduced.reader(), _at_once(x, of_small, height=h).reader(), kinds[kind]))
+            continue
         for kind, stage in (("after", final), ("saved", saved)):
             reduced = clock.stage(_reduced(stage, size=request.output_size, small=(h, w)), "measuring")
             measures.append(_Measure(reduced.reader(), x.reader(), kinds[kind]))
@@ -414,7 +424,9 @@ def colour_memory(request: Request, size: tuple[int, int], small: tuple[int, int
     return 0
 
 
-def deviation_of(rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request) -> Deviation:
+def deviation_of(
+    rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request, engine: Engine, settings: Settings
+) -> Deviation:
     """How far a result, `rows` h w n as a file holds them, is from its input `small` when it is made small again.
 
     Colours alone count, and of a transparent picture what no fully transparent pixel has a share in: files may hold
@@ -435,6 +447,9 @@ def deviation_of(rows: Rows, small: Rows, *, coding: Coding, survey: Survey, req
             colour = colour.mean(dim=1, keepdim=True)
         return (torch.cat([colour, (values[:, -1:] == 0).float()], dim=1) if hidden else colour,)
 
+    if isinstance(engine, Restoration):
+        large = read(0, size[0])[0]
+        return _deviation_at_once(large, small, coding=coding, request=request, engine=engine, own=settings)
     large = bands.Stage(read, height=size[0], band=min(size[0], _READ_ROWS))
     reduced = _reduced(large, size=size, small=request.input_size).reader()
     deviation = Deviation()
@@ -446,6 +461,32 @@ def deviation_of(rows: Rows, small: Rows, *, coding: Coding, survey: Survey, req
             difference = difference[(made[:, c:] == 0).expand_as(difference)]
         deviation.add(difference)
     return deviation
+
+
+def _deviation_at_once(
+    large: Tensor, small: Rows, *, coding: Coding, request: Request, engine: Restoration, own: Settings
+) -> Deviation:
+    """`deviation_of` by the operator that a solver was told; `large` (1, c or c + 1, H, W), last what is hidden."""
+    of_large, of_small = engine.observed(own, small=request.input_size, size=request.output_size)
+    x = coding.decode(small[0 : request.input_size[0]])[:, : coding.channels]
+    deviation = Deviation()
+    for group in coding.groups:
+        difference = of_large(large[:, group]) - of_small(x[:, group])
+        if large.shape[1] > coding.channels:
+            seen = of_large(large[:, coding.channels :].expand(-1, group.stop - group.start, -1, -1))
+            difference = difference[(seen.abs() < 1e-9).expand_as(difference)]
+        deviation.add(difference)
+    return deviation
+
+
+def _at_once(x: bands.Stage, function: Callable[[Tensor], Tensor], *, height: int) -> bands.Stage:
+    """The stage of a function of the whole picture."""
+    reader = x.reader()
+
+    def compute(start: int, stop: int) -> tuple[Tensor, ...]:
+        return (function(reader.take(0, x.height * x.scales[0], keep=x.height * x.scales[0])),)
+
+    return bands.Stage(compute, height=height, band=height)
 
 
 def _reduced(y: bands.Stage, *, size: tuple[int, int], small: tuple[int, int]) -> bands.Stage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from mezzotint.images import tiles
 from mezzotint.record import Deadline, Request
 from mezzotint.upscaler import passes
 from mezzotint.upscaler.engines import Engine, Layout, Settings
+from mezzotint.upscaler.restoration import Restoration
 from mezzotint.upscaler.work import Job
 
 # Side of the part that is timed, in input pixels.
@@ -43,13 +45,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of one sample as a straight line in the steps: `base` and, for each step, `step`."""
+    """Seconds of one sample as a straight line in the steps: `base` and, for each step, `step`.
+
+    `count`: what there is a `step` for where that is not each step, such as evaluations of walks that go up again.
+    """
 
     base: float
     step: float
+    count: Callable[[int], int] | None = None
 
     def seconds(self, steps: int | None) -> float:
-        return self.base + self.step * (steps or 0)
+        return self.base + self.step * (steps or 0 if self.count is None or steps is None else self.count(steps))
 
 
 def plan(job: Job, *, engine: Engine, device: torch.device, pace: Pace | None = None) -> Plan:
@@ -144,9 +150,10 @@ def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
         chain = (*chain, f"bicubic to {goal[0]}x{goal[1]}")
     request = job.request.model_copy(update={"input_size": side, "output_size": goal, "chain": chain})
     share = _work(engine, job.request, job.settings) / _work(engine, request, job.settings)
+    asked = engine.part(job.settings) if isinstance(engine, Restoration) else job.settings
 
     def run(steps: int | None) -> float:
-        settings = dataclasses.replace(job.settings, steps=steps)
+        settings = dataclasses.replace(asked, steps=steps)
         began = time.perf_counter()
         work = passes.prepare(
             lambda start, stop: job.coding.decode(part[start:stop]), coding=job.coding, survey=job.survey,
@@ -162,6 +169,10 @@ def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
         return Pace(run(job.settings.steps), 0.0)
     run(1)
     one, two = run(1), run(2)
+    if isinstance(engine, Restoration):
+        count = engine.method.evaluations
+        step = max(two - one, 1e-9) / (count(2) - count(1))
+        return Pace(max(0.0, one - step * count(1)), step, count)
     step = max(two - one, 1e-9)
     return Pace(max(0.0, one - step), step)
 

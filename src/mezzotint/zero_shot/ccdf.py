@@ -50,14 +50,18 @@ class CCDF:
         walk = tuple(t for t in grid if t <= self.begin + 1e-9)
         if len(walk) < 2:
             raise UsageError(f"no step of the grid lies below begin {self.begin} of ccdf: take more steps")
-        guess = known.seen if self.guess is None else self.guess
-        if tuple(guess.shape) != problem.shape:
-            raise UsageError(f"the guess of ccdf has shape {tuple(guess.shape)}, the picture {problem.shape}")
+        if self.guess is not None and tuple(self.guess.shape) != problem.shape:
+            raise UsageError(f"the guess of ccdf has shape {tuple(self.guess.shape)}, the picture {problem.shape}")
         a, _, s = bridge.coefficients(walk[0])
+
+        def start(eps: Tensor) -> Tensor:
+            guess = known.seen if self.guess is None else self.guess
+            return a * guess.to(eps) + s * eps
+
         return Plan(
             walk,
             problem.denoise,
             kernel(self.kernel, eta=self.eta),
             after=After(Replace(known, bridge)),
-            start=lambda eps: a * guess.to(eps) + s * eps,
+            start=start,
         )

@@ -68,6 +68,7 @@ class DAPS:
             problem.denoise,
             start=lambda eps: (a**2 + s**2) ** 0.5 * eps,
             loop=partial(anneal, known=problem.measurement, settings=self),
+            each=1 if self.centre == "mean" else self.inner,
         )
 
 

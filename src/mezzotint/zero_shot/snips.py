@@ -61,6 +61,7 @@ class SNIPS:
             problem.denoise,
             start=lambda eps: (a**2 + s**2) ** 0.5 * eps,
             loop=partial(langevin, known=known, rate=self.rate, repeats=self.repeats),
+            each=self.repeats,
         )
 
 

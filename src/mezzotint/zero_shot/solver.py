@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -56,7 +57,7 @@ class Plan:
     walk: the times, up-moves included. denoise: the prior, corrected. step, after: as for `samplers.sample`.
     start: makes the state at walk[0] of `fields` standard normal fields; the bridge's own start without it.
     bridge: another than the problem's, where moves up are different. loop: a sampler that owns its loop, called as
-    `samplers.sample` is but without step and after.
+    `samplers.sample` is but without step and after. each: evaluations of the prior in a move down.
     """
 
     walk: Sequence[float]
@@ -67,6 +68,17 @@ class Plan:
     fields: int = 1
     bridge: Bridge | None = None
     loop: Callable[..., Tensor] | None = None
+    each: int = 1
+
+    @property
+    def moves(self) -> int:
+        """How often the loop calls back."""
+        return len(self.walk) - 1
+
+    @property
+    def evaluations(self) -> int:
+        """How often the prior is asked."""
+        return self.each * sum(r < t for t, r in itertools.pairwise(self.walk))
 
 
 class Solver(Protocol):
