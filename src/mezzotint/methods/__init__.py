@@ -69,6 +69,11 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
     spec = _resolve_place(text)
     if spec.card is not None and spec.card.family == "zero-shot":
         return _restorer(spec, spec.card)
+    if spec.weights is not None and not spec.from_hub and spec.method in (None, "prior"):
+        from mezzotint.methods import foreign_files
+
+        if foreign_files.is_diffusers(spec.weights):
+            return foreign_files.load_folder(spec.weights)
     if spec.weights is None:
         path = _shipped(spec)
     elif spec.from_hub:

@@ -4,7 +4,7 @@ As `methods.shared`, without a small picture: E[y | signal-to-noise ratio], prec
 (arXiv 2206.00364, table 1) for pictures in [-1, 1] of deviation 0.5, in a local network (`networks.local_unet`), so
 that pictures of any size are denoised in tiles. What a local network knows of a large picture ends with its reach: at
 high noise its estimate is a blur of that size. Scale 1: `sample` draws a picture as large as x, of which it takes the
-size.
+size. The other presets are networks of others (`methods.foreign_prior`), whose weights are converted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.pixel import Pixel
 from mezzotint.errors import UsageError
 from mezzotint.images import tiles
+from mezzotint.methods import foreign_prior
 from mezzotint.methods.presets import settle
 from mezzotint.methods.recipe import Recipe
 from mezzotint.methods.shared import Shared, walk
@@ -77,6 +78,8 @@ def build(*, scale: float = 1, preset: str = "small", config: Mapping[str, Any] 
     """Return the prior untrained; `config` changes settings of the preset, UsageError for those it does not have."""
     if scale != 1:
         raise UsageError(f"scale {scale:g}: a prior keeps the size of pictures, it is built for scale 1")
+    if preset in foreign_prior.PRESETS:
+        return foreign_prior.build(preset=preset, config=config)
     settings = settle(PRESETS, method="prior", preset=preset, changes=config)
     return Prior(
         name="prior",

@@ -614,7 +614,7 @@ _ROWS: tuple[MethodCard, ...] = (
         any_scale=False,
         local=False,
         deterministic=False,
-        presets=("small",),
+        presets=("small", "adm", "unet2d", "ncsnpp"),
         axes=Axes(bridge="vp", domain="pixel", network="local-unet", sampler="ancestral"),
         checks=("check_bridge", "check_sampler", "check_method"),
     ),

@@ -80,6 +80,20 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
 `sigma`: the noise level that the network is told, of pictures in [0, 1]; without it the time 871."""
 TIME = 871.0
 
+STEPS = (("", 999), ("", 500), ("", 1), ("ddim25", 480), ("250", 497))
+"""Respacing and index of the node of a step of ADM's "heads of 16"."""
+TIMES = (0.02, 0.5, 1.0)
+"""Times at which the score functions of score-SDE are asked."""
+SCORES = {
+    "ncsn++": "ve/cifar10_ncsnpp_continuous",
+    "ddpm++": "vp/cifar10_ddpmpp_continuous",
+    "ddpm++ of sub-VP": "subvp/cifar10_ddpmpp_continuous",
+    "ddpm++ at nodes": "vp/cifar10_ddpmpp",
+    "ncsn++ at nodes": "ve/cifar10_ncsnpp",
+}
+"""Configurations whose score functions are asked, with the changes of `CASES`."""
+SCORE = _SCORE
+
 
 def numbers(name: str, count: int) -> Tensor:
     """`count` numbers, spread evenly over [-1, 1], that depend on the name, float64."""
@@ -103,4 +117,4 @@ def picture(channels: int = 3, size: int = 16) -> Tensor:
 
 def kept(out: Tensor) -> list[float]:
     """What is compared: every 97th value."""
-    return [float(value) for value in out.reshape(-1)[::97]]
+    return [float(value) for value in out.detach().reshape(-1)[::97]]
