@@ -44,7 +44,7 @@ def _facts(solver: dict[str, object]) -> list[str]:
     return [
         f"evaluations a step: {solver['cost']}",
         "looks through the network" if solver["gradients"] else "needs no gradients",
-        "needs singular vectors (bicubic, average, mask, grey, identity)" if solver["singular"] else "any operator",
+        "needs singular vectors, which every named operator has" if solver["singular"] else "any operator",
         "for pictures with noise too" if solver["noise"] else "for pictures without noise",
         "fits them exactly where there is none" if solver["fits"] else "fits them approximately",
     ]

@@ -4,9 +4,10 @@ Kawar et al., "Denoising Diffusion Restoration Models", arXiv 2201.11793, equati
 operator and in the exploding state w = z / a, a coefficient of the next level sigma' is a normal number about the
 estimate, pulled to the measurement. 20 leading steps, eta 0.85, eta_b 1. Compared as the paper says (sigma' >= noise /
 sv); the released code's strict comparison (`strict`) sends the last step of a measurement without noise to the wrong
-branch, and its result does not fit the measurement. For any noise above 0 the last step returns the network's estimate
-as it is; noise below `quiet` sv sigma_1 counts as none. Not a sampler of the posterior: with more steps the
-coefficients draw to the data and lose variance; 20 is a tuned number.
+branch, and its result does not fit the measurement. For any noise above 0 the last step of the paper returns the
+network's estimate as it is, so that the rule jumps at 0: here a coefficient whose own noise, noise / sv, is at most
+`quiet` times the last level ends at the measurement (0: the paper's jump). Not a sampler of the posterior: with more
+steps the coefficients draw to the data and lose variance; 20 is a tuned number.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ class DDRM:
     eta: float = 0.85
     eta_b: float = 1.0
     strict: bool = False
+    quiet: float = 1.0
     steps: int = 20
     gradients: bool = False
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.quiet < float("inf"):
+            raise UsageError(f"quiet {self.quiet} of ddrm must be 0 or a positive, finite share of the last level")
         for name, value in (("eta", self.eta), ("eta_b", self.eta_b)):
             if not 0.0 <= value <= 1.0:
                 raise UsageError(f"{name} {value} of ddrm lies outside 0 to 1")
@@ -60,7 +64,7 @@ class DDRM:
             drawn = torch.where(measured, x_bar + variance.clamp(min=0.0).sqrt() * inner, s / a * inner)
             return a * known.svd.V(drawn) + s * (eps - known.svd.V(inner))
 
-        return Plan(grid, problem.denoise, DDRMStep(known, self.eta, self.eta_b, self.strict), start=start)
+        return Plan(grid, problem.denoise, DDRMStep(known, self.eta, self.eta_b, self.strict, self.quiet), start=start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,7 @@ class DDRMStep:
     eta: float
     eta_b: float
     strict: bool
+    quiet: float
 
     def __call__(
         self, bridge: Bridge, z: Tensor, estimate: Estimate, x_state: Tensor | None, t: float, r: float,
@@ -87,6 +92,8 @@ class DDRMStep:
         hidden = y - svd.V(y_bar) + kept * level_r / level * (off - svd.V(svd.Vt(off)))
         own = known.noise / torch.where(sv > 0, sv, 1.0)
         clear = (sv > 0) & ((level_r > own) if self.strict else (level_r >= own))
+        if r == 0.0 and not self.strict:
+            clear = (sv > 0) & (own <= self.quiet * level)
         if known.noise == 0.0:
             # 0 / 0: without noise the strict comparison falls to the rule of what is not seen.
             pulled = y_bar + kept * level_r / level * svd.Vt(off)

@@ -3,7 +3,8 @@
 Mardani et al., "A Variational Perspective on Solving Inverse Problems with Diffusion Models", arXiv 2305.04391,
 algorithm 1: Adam on (v / 2) mean |x - A mu|^2 + lambda (s / a) mean <eps_hat - eps, mu>, eps_hat - eps held fixed, at
 falling times; the means are over all numbers, so nothing depends on the size. No gradient goes through the network.
-What is found is a maximum, not a sample: no texture where nothing was measured, hardly any spread over seeds.
+What is found is a maximum, not a sample: no texture where nothing was measured, and no more spread over seeds than the
+last steps of Adam leave, which is about its rate.
 """
 
 from __future__ import annotations
