@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mezzotint.networks.table import build as build_network
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.samplers import ancestral
 from mezzotint.samplers.coordinates import noise_level, score
+from mezzotint.zero_shot.kernels import kernel
 
 OFFICIAL = Path(__file__).parents[1] / "networks" / "official_keys"
 _spec = importlib.util.spec_from_file_location("official_cases", OFFICIAL / "cases.py")
@@ -105,6 +107,17 @@ def test_the_variance_is_that_of_the_next_node_without_a_walk(tmp_path):
     plain = method.of(method.native, like=z)(z, t).c2
     assert torch.equal(plain, method.of(method.native, like=z, grid=(0.5, 0.499, 0.0))(z, t).c2)
     assert not torch.allclose(plain, method.of(method.native, like=z, grid=(0.5, 0.4, 0.0))(z, t).c2)
+
+
+def test_a_learned_variance_counts_in_the_kernel_of_ddpm_alone(tmp_path):
+    method, z, one = adm_prior(tmp_path), cases.picture(), torch.ones(2, 3, 16, 16)
+    estimate = method.of(method.native, like=z)(z, 0.5)
+    for name, counts in (("ddpm", True), ("ddim", False), ("ddrm", False)):
+        step = kernel(name, eta=0.85)
+        moved, plain = (step(method.native, z, found, None, 0.5, 0.4, one, None)[0] for found in (
+            estimate, replace(estimate, c2=0.0)
+        ))  # fmt: skip
+        assert torch.equal(moved, plain) != counts
 
 
 def test_respacing_is_that_of_guided_diffusion():

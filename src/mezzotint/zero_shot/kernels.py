@@ -4,18 +4,22 @@
 is ddpm and 0 deterministic. `ddrm`: noise of eta s_r whatever the length of the step, k = sqrt(1 - eta^2) s_r / s_t
 (the releases of DDRM and DDNM; DiffPIR with eta = sqrt(zeta)): it puts fresh noise into every step, so that on a
 Gaussian prior the variance of what is not measured tends to (1 + sqrt(1 - eta^2)) / 2 of the prior's as the grid is
-refined.
+refined. A variance that the prior states for its estimate (c2, ADM's learned one) counts in ddpm alone: the noise of
+the other two is what their eta says.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from mezzotint.bridges import Bridge
 from mezzotint.errors import UsageError
 from mezzotint.samplers.loop import Step
-from mezzotint.samplers.step import ancestral, carry_step
+from mezzotint.samplers.step import Estimate, Field, ancestral, carry_step
 
 Kernel = Literal["ddpm", "ddim", "ddrm"]
 
@@ -27,10 +31,22 @@ def kernel(name: Kernel, *, eta: float = 1.0) -> Step:
     if name == "ddpm":
         return ancestral
     if name == "ddim":
-        return partial(ancestral, eta=eta)
+        return _certain(partial(ancestral, eta=eta))
     if name == "ddrm":
-        return partial(carry_step, k=partial(_kept, eta=eta))
+        return _certain(partial(carry_step, k=partial(_kept, eta=eta)))
     raise UsageError(f"kernel {name!r} is none of ddpm, ddim, ddrm")
+
+
+def _certain(step: Step) -> Step:
+    """The step for an estimate that is taken for exact."""
+
+    def certain(
+        bridge: Bridge, z: Tensor, estimate: Estimate, x_state: Tensor | None, t: float, r: float,
+        noise: Field | None, carry: Any = None, /,
+    ) -> tuple[Tensor, Any]:  # fmt: skip
+        return step(bridge, z, replace(estimate, c2=0.0), x_state, t, r, noise, carry)
+
+    return certain
 
 
 def _kept(bridge: Bridge, r: float, t: float, *, eta: float) -> float:
