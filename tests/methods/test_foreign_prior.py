@@ -170,11 +170,16 @@ def test_a_state_of_another_bridge_is_asked_at_its_noise_level(tmp_path):
 def test_times_between_the_nodes_are_refused_or_interpolated(tmp_path):
     z = cases.picture()
     method = adm_prior(tmp_path)
-    with pytest.raises(UsageError, match="between the nodes 300 and 301 of 1000.*--set between=interpolate"):
+    with pytest.raises(UsageError, match="between the nodes 300 and 301 of 1000.*--set between=nearest"):
         method.of(method.native, like=z)(z, 0.3005)
     with pytest.raises(UsageError, match="between the nodes"):
         method.of(VP(schedules.cosine(777)), like=z)(z, 0.5)
-    method = adm_prior(tmp_path, "between=interpolate", "variance=learned")
+    nearest = adm_prior(tmp_path, "between=nearest", "clip=false")
+    for t, index in ((0.3004, 299), (0.3006, 300), (0.0012, 0)):
+        a, _, s = nearest.native.coefficients(t)
+        eps = nearest.network(z, torch.full((2,), float(index)).double())[:, :3]
+        assert (nearest.of(nearest.native, like=z)(z, t).y - (z - s * eps) / a).abs().max() < 1e-9
+    method = adm_prior(tmp_path, "between=interpolate", "clip=false")
     low, inside, high = (method.of(method.native, like=z)(z, t).y for t in (0.3, 0.3005, 0.301))
     assert 0.0 < (inside - low).abs().max() < (high - low).abs().max() + 1e-3
 

@@ -64,6 +64,8 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
         UsageError: an unknown name, a baseline, or a method that has to be trained first.
         WeightsError: the weights are missing, damaged, or of another method; see `mezzotint.weights.load`.
     """
+    import torch
+
     from mezzotint import weights
 
     spec = _resolve_place(text)
@@ -92,7 +94,9 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
         raise WeightsError(f"{path}: weights of {card.method!r}, unknown to this version: upgrade Mezzotint") from error
     try:
         scale = int(card.scale) if card.scale.is_integer() else card.scale
-        method = _build(row, scale=scale, preset=card.preset, config=card.config)
+        # Networks of others have up to half a billion numbers, which need not be drawn to be replaced.
+        with torch.device("meta" if row.family == "prior" else "cpu"):
+            method = _build(row, scale=scale, preset=card.preset, config=card.config)
     except (UsageError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the card does not describe a {row.name} of this version: {error}") from error
     weights.restore(method, tensors, source=path)

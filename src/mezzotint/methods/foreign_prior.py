@@ -10,11 +10,12 @@ is said here, in the settings of a preset, which a card holds:
 - `time`: what the network is told. `index`: nodes counted from 0 (ADM, diffusers and the discrete models of score-SDE).
   `reversed`: nodes counted from the noisiest, 0 (NCSN's order). `scaled`: 999 t (score-SDE, continuous). `level`: the
   noise level of pictures in [0, 1], half that of ours (the exploding SDE).
-- `predicts`: eps, v or y. `variance`: small, large, or learned (six channels out: the prediction, and u in [-1, 1]
-  which interpolates the logarithm of a step's variance, Nichol and Dhariwal 2021, equation 15; u below -1 is taken for
-  -1, unlike in the authors' code). `clip`: the estimate
-  is clipped to [-1, 1], as the official samplers of ADM and DDPM do, and as DPS does with them.
-- `between`: networks that were trained at nodes only are refused other times, or with `interpolate` told a fraction.
+- `predicts`: eps, v or y. `variance`: small, large, or learned (six channels out: the prediction, and u in [-1, 1] which
+  interpolates the logarithm of a step's variance, Nichol and Dhariwal 2021, equation 15; u below -1 is taken for -1,
+  unlike in the authors' code). `clip`: the estimate is clipped to [-1, 1], as the official samplers of ADM and DDPM do,
+  and DPS with them.
+- `between`: what networks that were trained at nodes only are told of times between them. `refuse` is an error,
+  `nearest` the nearest node, for the state as it is (DAPS's released code), `interpolate` a fraction.
 
 The estimate depends on a state's signal-to-noise ratio alone, so that `of` serves any scalar bridge that does not lead
 to x: a state z = a y + s eps is scaled to the state of the native bridge with its ratio s / a.
@@ -82,8 +83,8 @@ class ForeignPrior(Recipe):
         On the native bridge a learned variance is the estimate's c2, that of the step to the next node below t, or to
         the next time below t in `grid`, the walk, as ADM's released code interpolates it on a respaced schedule. On
         other bridges c2 is that of the small or the large variance. UsageError for a bridge that leads to x; when
-        called, for a noise level outside those of the training, and for a time between the nodes unless `between` is
-        "interpolate".
+        called, for a noise level outside those of the training, and for a time between the nodes where `between` is
+        "refuse".
         """
         if bridge.needs_x or not bridge.scalar:
             raise UsageError(
@@ -96,19 +97,17 @@ class ForeignPrior(Recipe):
             a, _, s = bridge.coefficients(t)
             if s == 0.0:
                 return Estimate(z / a)
-            own = self._node(t if native else self._time(bridge, t))
+            own, told = self._nodes(t if native else self._time(bridge, t))
             gain = self.bridge.coefficients(own)[0] / a
             seen = (z if gain == 1.0 else gain * z).to(like.dtype)
-            level = torch.full((len(z),), float(_told(self.time, self.bridge, own)), dtype=like.dtype, device=z.device)
+            level = torch.full((len(z),), float(_told(self.time, self.bridge, told)), dtype=like.dtype, device=z.device)
             out = self.network(seen, level)
-            y = prediction.convert(
-                out[:, : self.channels], z, None, bridge=bridge, t=t, kind=self.objective.kind
-            )
+            y = prediction.convert(out[:, : self.channels], z, None, bridge=bridge, t=t, kind=self.objective.kind)
             y = y.clamp(-1.0, 1.0) if self.clip else y
             if native and self.variance == "learned":
                 below = [r for r in walk if r < t]
                 r = below[-1] if below else max(0.0, t - 1.0 / (self.bridge.nodes or 1000))
-                fraction = 0.5 * (out[:, self.channels :].detach().double() + 1.0)
+                fraction = 0.5 * (out[:, self.channels :].detach().to(z.dtype) + 1.0)
                 return Estimate(y, c2=prediction.learned_variance(fraction, bridge=bridge, r=r, t=t))
             return Estimate(y, c2=prediction.large_variance(bridge, t) if self.variance == "large" else 0.0)
 
@@ -141,22 +140,23 @@ class ForeignPrior(Recipe):
             return first if level <= low else 1.0
         return self.bridge.time_at(-2.0 * math.log(level), low=first)
 
-    def _node(self, t: float) -> float:
-        """The native time itself; at nodes exactly, with an error between them where that is refused."""
+    def _nodes(self, t: float) -> tuple[float, float]:
+        """The native time, at nodes exactly, and the time that is told; UsageError between nodes where that is so."""
         nodes = self.bridge.nodes
         if nodes is None:
-            return t
+            return t, t
         place = t * nodes
         nearest = round(place)
         if abs(place - nearest) <= _ON_NODE and nearest >= 1:
-            return nearest / nodes
+            return nearest / nodes, nearest / nodes
         if self.between == "refuse":
             raise UsageError(
                 f"time {t:.6g} lies between the nodes {math.floor(place)} and {math.floor(place) + 1} of {nodes} on "
                 "which this prior was trained: use a solver and steps whose times are nodes "
-                "(spacing 'trailing' or 'nodes'), or convert the prior with --set between=interpolate"
+                "(spacing 'trailing' or 'nodes'), or convert the prior with --set between=nearest"
             )
-        return max(t, 1.0 / nodes)
+        own = max(t, 1.0 / nodes)
+        return own, max(nearest, 1) / nodes if self.between == "nearest" else own
 
 
 def respaced(text: str, *, nodes: int) -> tuple[float, ...]:
@@ -192,7 +192,7 @@ def build(*, preset: str, config: Mapping[str, Any] | None = None) -> ForeignPri
     channels = settings["channels"]
     time = pick("time", settings["time"], {name: name for name in ("index", "reversed", "scaled", "level")})
     variance = pick("variance", settings["variance"], {name: name for name in ("small", "large", "learned")})
-    between = pick("between", settings["between"], {name: name for name in ("refuse", "interpolate")})
+    between = pick("between", settings["between"], {name: name for name in ("refuse", "nearest", "interpolate")})
     if bridge.nodes is None and time in ("index", "reversed"):
         raise UsageError(f"time {time!r} counts nodes, which the schedule does not have: use scaled or level")
     if variance == "learned" and bridge.nodes is None:
