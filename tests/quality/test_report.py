@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
 import re
 from html.parser import HTMLParser
@@ -113,6 +114,21 @@ def test_html_draws_methods_where_they_belong():
     assert ours_x > bicubic_x  # the larger PSNR to the right
     assert ours_y > bicubic_y  # the smaller LPIPS farther down
     assert all(0 <= x <= 640 and 0 <= y <= 400 for x, y in points)
+
+
+def test_names_of_methods_at_one_place_lie_apart():
+    page = to_html(evaluation(**{f"method {number}": method(28.0, 0.3) for number in range(5)}))
+    rows = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="end">method \d</text>', page)]
+    assert len(rows) == 5
+    assert min(b - a for a, b in itertools.pairwise(sorted(rows))) >= 14
+    assert len(set(re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', page))) == 1
+
+
+def test_settings_that_were_not_given_are_left_out():
+    figures = method(28.0, 0.3)
+    figures["settings"] = {"steps": 4, "guidance": None}
+    page = to_html(evaluation(ours=figures))
+    assert "steps 4" in page and "None" not in page
 
 
 @pytest.mark.parametrize(

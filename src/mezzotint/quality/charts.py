@@ -13,6 +13,8 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT, MARGIN = 640.0, 400.0, 60.0
+LINE, LETTER = 14.0, 6.8
+"""Height of a line of text, and about what a letter of it is wide at most, in units of the drawing."""
 _COLOURS = ("#1f5fa8", "#b3541e", "#2f7d4f", "#7b3fa0", "#9a8700", "#a8324a", "#4d4d4d")
 
 
@@ -43,12 +45,30 @@ def scatter(points: Mapping[str, Point], *, label: str, across: str, up: str, di
     """Return an SVG of named points; digits: of the numbers at the ends of both axes."""
     axes = _axes(list(points.values()))
     shapes = _frame(axes, across=across, up=up, digits=digits)
+    taken: list[tuple[float, float, float]] = []
     for name, point in points.items():
         x, y = axes.place(point.x, point.y)
         anchor, shift = ("end", -8) if x > WIDTH / 2 else ("start", 8)
         shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_COLOURS[0]}"/>')
-        shapes.append(f'<text x="{x + shift:.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
+        width = LETTER * len(name) + 8
+        left = x - width if anchor == "end" else x
+        line = _free_line(taken, left, left + width, y)
+        taken.append((left, left + width, line))
+        if line != y:
+            path = f"M{x:.1f} {y:.1f} L{x + shift:.1f} {line:.1f}"
+            shapes.append(f'<path d="{path}" fill="none" stroke="{_COLOURS[0]}" stroke-opacity=".5"/>')
+        shapes.append(f'<text x="{x + shift:.1f}" y="{line + 4:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
     return _svg(shapes, label)
+
+
+def _free_line(taken: Sequence[tuple[float, float, float]], left: float, right: float, y: float) -> float:
+    """Return the height nearest to y at which a name from left to right lies on no other one (left, right, height)."""
+    steps = sorted(range(-len(taken), len(taken) + 1), key=abs)
+    for line in (y + LINE * step for step in steps):
+        apart = all(right <= a or b <= left or abs(line - height) >= LINE for a, b, height in taken)
+        if apart and LINE <= line <= HEIGHT - LINE:
+            return line
+    return y
 
 
 def lines(series: Mapping[str, Sequence[Point]], *, label: str, across: str, up: str, digits: tuple[int, int]) -> str:
@@ -65,11 +85,10 @@ def lines(series: Mapping[str, Sequence[Point]], *, label: str, across: str, up:
             if point.low is not None and point.high is not None:
                 top, bottom = axes.place(point.x, point.high)[1], axes.place(point.x, point.low)[1]
                 shapes.append(f'<path d="M{x:.1f} {top:.1f} V{bottom:.1f}" stroke="{colour}" stroke-opacity=".4"/>')
-        shapes.append(
-            f'<text x="{WIDTH - MARGIN}" y="{MARGIN + 16 * number}" text-anchor="end" style="fill:{colour}">'
-            f"{escape(name)}</text>"
-        )
-    return _svg(shapes, label)
+        place = f'x="{WIDTH - MARGIN + 12}" y="{MARGIN + 16 * number + 4}"'
+        shapes.append(f'<text {place} style="fill:{colour}">{escape(name)}</text>')
+    # The legend stands beside the axes, or it would lie on the lines.
+    return _svg(shapes, label, width=max(WIDTH, WIDTH - MARGIN + 12 + LETTER * max(map(len, series))))
 
 
 def png(pixels: np.ndarray) -> str:
@@ -115,5 +134,6 @@ def _frame(axes: _Axes, *, across: str, up: str, digits: tuple[int, int]) -> lis
     return shapes
 
 
-def _svg(shapes: Sequence[str], label: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(label)}">{"".join(shapes)}</svg>'
+def _svg(shapes: Sequence[str], label: str, *, width: float = WIDTH) -> str:
+    size = f'viewBox="0 0 {width:g} {HEIGHT:g}" style="max-width: {width:g}px"'
+    return f'<svg {size} role="img" aria-label="{escape(label)}">{"".join(shapes)}</svg>'

@@ -33,7 +33,9 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right
 th:first-child, td:first-child { text-align: left; }
 td small { color: #666; }
 .best { font-weight: 700; }
-svg { max-width: 40rem; display: block; }
+.wide { overflow-x: auto; }
+.settings td:last-child, .settings th:last-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+svg { width: 100%; display: block; }
 img { image-rendering: pixelated; display: block; }
 .crops { overflow-x: auto; }
 .crops td, .crops th { padding: .15rem; border: 0; text-align: left; }
@@ -198,7 +200,7 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an HTML table of plain texts."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heading)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _mean_table(evaluation: Evaluation) -> str:
@@ -218,7 +220,7 @@ def _mean_table(evaluation: Evaluation) -> str:
             cells.append(f"<td{mark}>{text}</td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
         "<p>Under each mean: its 95 % interval by bootstrap over the pictures. ±: standard deviation over seeds.</p>"
     )
 
@@ -242,11 +244,11 @@ def _picture_table(evaluation: Evaluation, column: Measure) -> str:
 
 
 def _settings_table(evaluation: Evaluation) -> str:
-    rows = [
-        [name, ", ".join(f"{key} {value}" for key, value in figures.get("settings", {}).items()) or "-"]
-        for name, figures in evaluation["methods"].items()
-    ]
-    return _table(["method", "settings"], rows)
+    rows = []
+    for name, figures in evaluation["methods"].items():
+        given = [f"{key} {value}" for key, value in figures.get("settings", {}).items() if value is not None]
+        rows.append([name, ", ".join(given) or "-"])
+    return f'<div class="settings">{_table(["method", "settings"], rows)}</div>'
 
 
 def _scatter(evaluation: Evaluation) -> str:
