@@ -10,10 +10,10 @@ is said here, in the settings of a preset, which a card holds:
 - `time`: what the network is told. `index`: nodes counted from 0 (ADM, diffusers and the discrete models of score-SDE).
   `reversed`: nodes counted from the noisiest, 0 (NCSN's order). `scaled`: 999 t (score-SDE, continuous). `level`: the
   noise level of pictures in [0, 1], half that of ours (the exploding SDE).
-- `predicts`: eps, v or y. `variance`: small, large, or learned (six channels out: the prediction, and u in [-1, 1] which
-  interpolates the logarithm of a step's variance, Nichol and Dhariwal 2021, equation 15; u below -1 is taken for -1,
-  unlike in the authors' code). `clip`: the estimate is clipped to [-1, 1], as the official samplers of ADM and DDPM do,
-  and DPS with them.
+- `predicts`: eps, v or y. `variance`: small, large, or learned (six channels out: the prediction, and u in [-1, 1]
+  which interpolates the logarithm of a step's variance, Nichol and Dhariwal 2021, equation 15; u below -1 is taken for
+  -1, unlike in the authors' code). `clip`: the estimate is clipped to [-1, 1], as the official samplers of ADM and DDPM
+  do, and DPS with them.
 - `between`: what networks that were trained at nodes only are told of times between them. `refuse` is an error,
   `nearest` the nearest node, for the state as it is (DAPS's released code), `interpolate` a fraction.
 
