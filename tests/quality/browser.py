@@ -26,7 +26,7 @@ def find_browser() -> str | None:
 class Page:
     """One page of a browser of its own, whose names do not resolve and whose proxy refuses: the network is off.
 
-    requests: the addresses that it asked for, `file:` and `data:` among them; said: what came to its console, and errors.
+    requests: the addresses that it asked for, files and data among them. said: what came to its console, and errors.
     """
 
     def __init__(self, browser: str, folder: Path, *, width: int = 1280, height: int = 900) -> None:

@@ -118,7 +118,7 @@ def test_html_draws_methods_where_they_belong():
 
 def test_names_of_methods_at_one_place_lie_apart():
     page = to_html(evaluation(**{f"method {number}": method(28.0, 0.3) for number in range(5)}))
-    rows = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="end">method \d</text>', page)]
+    rows = [float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="\w+">method \d</text>', page)]
     assert len(rows) == 5
     assert min(b - a for a, b in itertools.pairwise(sorted(rows))) >= 14
     assert len(set(re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', page))) == 1
