@@ -91,7 +91,8 @@ def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
         return Upscaler(spec.card.name, baseline, local=spec.card.local, reason=reason, device=where)
     method, card = methods.load_with_card(str(name))
     if methods.find(card.method).family == "prior":
-        raise UsageError(f"{card.method} makes nothing larger, it is the prior of a solver: use --method ddnm:{name}")
+        place = spec.weights or name
+        raise UsageError(f"{card.method} makes nothing larger, it is the prior of a solver: use --method ddnm:{place}")
     method.eval().requires_grad_(False).to(where)
     engine: Engine
     if isinstance(method, PredictRefine):
