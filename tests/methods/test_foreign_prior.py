@@ -504,6 +504,14 @@ def test_what_is_converted_computes_the_same_from_a_file_of_ours(tmp_path):
     assert y.shape == (1, 3, 8, 8) and torch.isfinite(y).all()
 
 
+def test_a_variance_that_is_not_wanted_is_left_out(tmp_path):
+    z = cases.picture()
+    with_it, without = adm_prior(tmp_path), adm_prior(tmp_path, "variance=small")
+    level = torch.full((2,), cases.TIME, dtype=torch.float64)
+    assert (without.network(z, level) - with_it.network(z, level)[:, :3]).abs().max() < 1e-12
+    assert without.of(without.native, like=z)(z, 0.5).c2 == 0.0
+
+
 def test_from_official_needs_no_memory():
     """Networks of the size of ADM's are compared without being made."""
     with torch.device("meta"):

@@ -10,6 +10,7 @@ import gzip
 import importlib.util
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_every_official_network_is_ours_one_to_one(form):
             made[repr(settings)] = ours(form, settings)
         got = made[repr(settings)]
         assert got == {key: shape for key, shape in wanted.items() if key not in BESIDE}, name
+
+
+def test_the_page_of_priors_has_every_network_and_its_size():
+    lines = (Path(__file__).parents[2] / "docs" / "priors.md").read_text(encoding="utf-8").splitlines()
+    stated = dict(re.findall(r"^\| `(.*?` \| `.*?)` \| ([\d,]+) \|$", "\n".join(lines), re.MULTILINE))
+    counted = {
+        f"{form}` | `{name}": f"{sum(math.prod(shape) for key, shape in tensors.items() if key not in BESIDE):,}"
+        for form in ("adm", "score-sde")
+        for name, tensors in official(form).items()
+    }
+    assert stated == counted
 
 
 SMALL: list[tuple[Form, torch.nn.Module, bool]] = [

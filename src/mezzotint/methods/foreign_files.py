@@ -82,6 +82,8 @@ def convert(
         preset, settings, thirds, called = _published(path, form, network, tensors, measured, changes)
     tensors = _without_classes(path, form, tensors, label)
     settings = _changed(settings, changes)
+    if settings.get("variance", PRESETS[preset]["variance"]) != "learned":
+        tensors = _without_variance(tensors, form, settings["channels"])
     with torch.device("meta"):
         method = build(preset=preset, config=settings)
     own = from_official(tensors, method.network, form=form, source=path, thirds=thirds)
@@ -408,6 +410,14 @@ def _without_classes(path: Path, form: Form, tensors: dict[str, Tensor], label: 
     if bias in rest:
         rest[bias] = rest[bias] + rows[label].to(rest[bias].dtype)
     return rest
+
+
+def _without_variance(tensors: dict[str, Tensor], form: Form, channels: int) -> dict[str, Tensor]:
+    """The tensors of a network of mean and variance without what makes the variance, which is not wanted."""
+    last = {"adm": "out.2", "diffusers": "conv_out"}.get(form, "")
+    names = [name for name in (f"{last}.weight", f"{last}.bias") if name in tensors]
+    halved = {name: tensors[name][:channels] for name in names if len(tensors[name]) == 2 * channels}
+    return {**tensors, **halved}
 
 
 def _exploding(form: Form, settings: Mapping[str, Any]) -> bool:
