@@ -79,6 +79,44 @@ def test_a_picture_is_restored_and_fits_its_input(
         assert rms == 0
 
 
+@pytest.mark.parametrize(("operator", "scale"), [("average", 2), ("bicubic", 3), ("grey", 1)])
+def test_what_the_clip_takes_is_put_back(
+    command, photo: Path, prior: Path, tmp_path: Path, operator: str, scale: int
+) -> None:
+    words = ("--method", f"ddnm:{prior}", "--scale", scale, "--operator", operator, "--steps", 3)
+    found = {}
+    for option in ("--no-consistent", "--consistent"):
+        target = tmp_path / f"out{option}.png"
+        assert command("upscale", photo, "-o", target, *words, option).status == 0
+        found[option] = _record(target)["consistency"]
+    plain, fitted = found["--no-consistent"], found["--consistent"]
+    assert fitted["before_rms"] == plain["after_rms"] > 0.5
+    assert fitted["after_rms"] < 0.35 * fitted["before_rms"]
+    assert fitted["saved_rms"] < 0.35 * plain["saved_rms"] + 0.3
+
+
+def test_a_lossy_file_and_a_transparent_one_say_how_far_they_are(
+    command, save, prior: Path, tmp_path: Path
+) -> None:
+    rows = np.array(images.read(save(tmp_path / "colour.png", channels=3, height=16)).rows)
+    alpha = np.full((16, 16, 1), 255, np.uint8)
+    alpha[:8, :8] = 0
+    images.write(images.Picture(rows), tmp_path / "a.jpg")
+    images.write(images.Picture(np.concatenate([rows, alpha], 2), alpha=True), tmp_path / "b.png")
+    words = ("--method", f"ddnm:{prior}", "--scale", 2, "--operator", "average", "--steps", 3)
+    assert command("upscale", tmp_path / "a.jpg", tmp_path / "b.png", "-o", tmp_path / "out", *words).status == 0
+    # As the JPEG is read again.
+    x, y = (np.array(images.read(path).rows, float) for path in (tmp_path / "a.jpg", tmp_path / "out" / "a_x2.jpg"))
+    off = y.reshape(16, 2, 16, 2, 3).mean((1, 3)) - x
+    found = _record(tmp_path / "out" / "a_x2.jpg")["consistency"]
+    assert found["saved_rms"] == pytest.approx(float(np.sqrt(np.square(off).mean())), abs=1e-3)
+    assert found["saved_max"] == pytest.approx(float(np.abs(off).max()), abs=1e-3)
+    made = np.array(images.read(tmp_path / "out" / "b_x2.png").rows)
+    assert made.shape == (32, 32, 4) and (made[:15, :15, 3] == 0).all() and (made[20:, 20:, 3] == 255).all()
+    # Where alpha is 0 the input's own colours stay.
+    assert np.array_equal(made[:14, :14, :3], rows[:7, :7].repeat(2, 0).repeat(2, 1))
+
+
 def test_inpainting_with_a_mask(command, photo: Path, prior: Path, tmp_path: Path) -> None:
     mask = np.zeros((12, 16, 1), np.uint8)
     mask[:, :9] = 255
@@ -155,7 +193,7 @@ def test_depth_alpha_and_arrays(prior: Path) -> None:
         ("ddnm", ("--noise", "-1"), "--noise"),
         ("ddnm", ("--noise", "x"), "--noise"),
         ("ddnm", ("--scale", "2.5"), "whole"),
-        ("ddnm", ("--consistent",), "--consistent"),
+        ("ddnm", ("--consistent", "--noise", "5"), "--consistent"),
         ("ddnm", ("--steps", "2000"), "2000"),
         ("ddnm", ("--realism", "0.5"), "realism"),
         ("ddnm", ("--guidance", "2"), "guidance"),
@@ -230,6 +268,13 @@ def test_a_plan_counts_the_evaluations_of_a_walk_that_goes_up_again(command, pho
     facts = json.loads(outcome.out)
     assert facts["evaluations"] == 2410 and facts["operator"] == "average" and facts["noise"] == 0
     assert facts["seconds"] > 0 and facts["memory"] > 0
+    mask = np.full((12, 16, 1), 255, np.uint8)
+    mask[3:5] = 0
+    images.write(images.Picture(mask), photo.parent / "mask.png")
+    masked = ("--method", f"ddnm:{prior}", "--scale", 1, "--operator", f"mask:{photo.parent / 'mask.png'}")
+    assert command("plan", photo, *masked).status == 0
+    assert command("upscale", photo, "-o", photo.parent / "deadline.png", *masked, "--deadline", 20).status == 0
+    assert _record(photo.parent / "deadline.png")["request"]["steps"] >= 1
     text = command("plan", photo, "--method", f"ddnm:{prior}", "--scale", 1, "--operator", "identity", "--noise", 2)
     assert text.status == 0 and "operator identity, noise 2" in text.out and "16x12 to 16x12" in text.out
 

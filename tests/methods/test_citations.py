@@ -203,6 +203,8 @@ def test_a_solver_is_cited_with_its_prior_and_its_gradient() -> None:
     )
     told = citations.of_records([_record(method="ddnm@released", realism=None, operator="bicubic", noise=5.0)])
     assert {c.entry.key: c.parts for c in told}["keys1981cubic"] == ("operator bicubic",)
+    fitted = citations.of_records([_record(method="dps", realism=None, operator="average", consistent=True)])
+    assert "wang2023ddnm" in _keys(fitted) and "keys1981cubic" not in _keys(fitted)
     # A record holds guidance 1 for every method, which is no strength of this one.
     of_record = citations.of_records([_record(method="dps", realism=None)])
     assert _keys(of_record) == _keys(citations.of_method("dps"))

@@ -834,7 +834,8 @@ def of_records(records: Sequence[Record]) -> tuple[Citation, ...]:
         request = record.request
         card = _known(record.recipe or request.method)
         used += _parts(card, realism=request.realism, guidance=request.guidance)
-        used += _CONSISTENT if request.consistent else ()
+        # A solver corrects by the operator that it was told.
+        used += (_CONSISTENT[:1] if request.operator else _CONSISTENT) if request.consistent else ()
         used += _coloured(request.colour)
         used += [(f"operator {part}", key) for part, key in _OPERATORS if request.operator == part]
         used += [("size MATLAB bicubic", "keys1981cubic")] * any(

@@ -382,10 +382,9 @@ class Upscaler:
     def _check_told(self, operator: str | NamedOperator | None, noise: float | None, *, consistent: bool) -> None:
         """Raise UsageError where something is said of the picture that this method does not take."""
         if isinstance(self.engine, Restoration):
-            if consistent:
+            if consistent and noise:
                 raise UsageError(
-                    f"{self.name} enforces the operator itself: leave --consistent out (ddnm, ddrm, diffpir and daps "
-                    "fit an input without noise exactly)"
+                    f"--consistent would bring the noise of {noise:g} grey levels into the result: leave one of them out"
                 )
             return
         for option, value in (("operator", operator), ("noise", noise)):

@@ -280,7 +280,9 @@ def _passes(
             match = _moved if request.colour == "mean-std" else _recoloured
             large = match(large, small, width=w, size=goal, channels=channels, clock=clock, hold=hold)
         y = bands.mapped(large, lambda rows: rows.clamp(0, 1))
-        if request.consistent:
+        if request.consistent and isinstance(engine, Restoration):
+            y, before = _fitted(y, small, engine=engine, settings=settings, width=w, size=goal, clock=clock)
+        elif request.consistent:
             scale = goal[0] // h
             down = BicubicDown(scale=scale, height=goal[0], width=goal[1])
             operator = f"MATLAB bicubic 1/{scale}"
@@ -368,6 +370,40 @@ def _consistent(
         y = clock.stage(_corrected(y, missing, down=down, weight=weight), "consistency")
     assert first is not None
     return y, first
+
+
+def _fitted(
+    y: bands.Stage, x: bands.Stage, *, engine: Restoration, settings: Settings, width: int, size: tuple[int, int],
+    clock: Clock,
+) -> tuple[bands.Stage, bands.Stage]:  # fmt: skip
+    """As `_consistent`, by the operator that a solver was told: what it found fits until it is clipped to [0, 1]."""
+    small = (x.height, width)
+    of_large, of_small = engine.observed(settings, small=small, size=size)
+    back = engine.bound(settings, small, size).pinv
+    # Two readers of each: what is missing is measured before it is put in.
+    first, second = (y.reader(), x.reader()), (y.reader(), x.reader())
+
+    def whole(readers: tuple[bands.Reader, bands.Reader]) -> tuple[Tensor, Tensor]:
+        rows, near = (readers[0].take(0, size[0], keep=size[0]), readers[1].take(0, x.height, keep=x.height))
+        return rows, of_small(near)
+
+    def missing(start: int, stop: int) -> tuple[Tensor, ...]:
+        rows, seen = whole(first)
+        return (seen - of_large(rows),)
+
+    def corrected(start: int, stop: int) -> tuple[Tensor, ...]:
+        rows, seen = whole(second)
+        for index in range(ROUNDS):
+            residual = seen - of_large(rows)
+            if float(residual.abs().max()) < _MISSING:
+                break
+            rows = torch.add(rows, back(residual), alpha=1.0 if index == 0 else _RELAXATION).clamp_(0, 1)
+        return (rows,)
+
+    return (
+        clock.stage(bands.Stage(corrected, height=size[0], band=size[0]), "consistency"),
+        clock.stage(bands.Stage(missing, height=x.height, band=x.height), "consistency"),
+    )
 
 
 def consistency_memory(size: tuple[int, int], small_height: int) -> int:
