@@ -384,7 +384,7 @@ class Upscaler:
         if isinstance(self.engine, Restoration):
             if consistent and noise:
                 raise UsageError(
-                    f"--consistent would bring the noise of {noise:g} grey levels into the result: leave one of them out"
+                    f"--consistent would bring the noise of {noise:g} grey levels into the result: leave one out"
                 )
             return
         for option, value in (("operator", operator), ("noise", noise)):
