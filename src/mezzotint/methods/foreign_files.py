@@ -7,11 +7,13 @@ describe, and stored with a card of the method `prior`, after which it is a prio
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +26,7 @@ from mezzotint import weights
 from mezzotint.errors import UsageError, WeightsError
 from mezzotint.methods.foreign_prior import PRESETS, PUBLISHED, ForeignPrior, build
 from mezzotint.networks import table as networks
-from mezzotint.networks.official_keys import FORMS, Form, check, from_official, legacy
+from mezzotint.networks.official_keys import FORMS, Form, compare, from_official, legacy, to_official
 
 _CONFIG = "config.json"
 _TENSORS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -218,9 +220,16 @@ def _scheduler(path: Path, folder: Path) -> dict[str, Any]:
             raise WeightsError(f"{found[0]}: {key} is {value!r}, and {', '.join(names)} can be read")
         return names[value]
 
-    if config.get("rescale_betas_zero_snr"):
-        raise WeightsError(f"{found[0]}: rescale_betas_zero_snr changes the schedule, which cannot be read")
     alpha = config.get("trained_betas")
+    if not alpha and "beta_schedule" not in config:
+        raise WeightsError(
+            f"{found[0]}: {config.get('_class_name', 'a scheduler')} states no added variances (beta_schedule, "
+            "trained_betas), and a prior has those of DDPM's family"
+        )
+    fixed = {"rescale_betas_zero_snr": False, "thresholding": False, "clip_sample_range": 1.0}
+    for key, wanted in fixed.items():
+        if config.get(key, wanted) not in (wanted, None):
+            raise WeightsError(f"{found[0]}: {key} is {config[key]!r}, and only {wanted!r} can be read")
     return {
         "predicts": known("prediction_type", "epsilon", _PREDICTS),
         "variance": known("variance_type", "fixed_small", _VARIANCES),
@@ -286,14 +295,11 @@ def _fitting(
     reasons: dict[str, str] = {}
     held = {key: tensor for key, tensor in tensors.items() if key not in ("label_emb.weight", "sigmas")}
     classes = "label_emb.weight" in tensors
-    tried: dict[str, str | None] = {}
+    outputs = int(tensors["out.2.weight"].shape[0]) if form == "adm" and "out.2.weight" in tensors else channels
     for name, row in rows.items():
         if form == "adm" and classes == name.endswith(("uncond", "ffhq-256")):
             continue
-        shape = repr(row["network"])
-        if shape not in tried:
-            tried[shape] = _misfit(path, form, held, row, channels)
-        problem = tried[shape]
+        problem = _misfit(held, _wanted(form, repr(row["network"]), channels, outputs), form)
         if problem is None:
             found.setdefault(repr({key: value for key, value in row.items() if key != "network"}), name)
         else:
@@ -323,17 +329,21 @@ def _differ(names: Any, form: Form, measured: Mapping[str, Any]) -> bool:
     return len(kinds) > 1
 
 
-def _misfit(path: Path, form: Form, tensors: Mapping[str, Tensor], row: Mapping[str, Any], channels: int) -> str | None:
-    outputs = channels
-    if form == "adm" and "out.2.weight" in tensors:
-        outputs = int(tensors["out.2.weight"].shape[0])
-    with torch.device("meta"):
-        network = networks.build(row["network"], in_channels=channels, out_channels=outputs)
+def _misfit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], form: Form) -> str | None:
+    """What keeps tensors from being those that are wanted; None where they are."""
     try:
-        check(tensors, network, form=form, source="", thirds=bool(row.get("thirds", False)))
+        compare(tensors, wanted, form=form, source="")
     except WeightsError as error:
         return str(error).removeprefix(": ").partition(": ")[0]
     return None
+
+
+@cache
+def _wanted(form: Form, settings: str, channels: int, outputs: int) -> dict[str, Tensor]:
+    """The official tensors, without numbers, of a network whose settings are written as Python writes them."""
+    with torch.device("meta"):
+        network = networks.build(ast.literal_eval(settings), in_channels=channels, out_channels=outputs)
+        return to_official(network, form=form)
 
 
 def _state(path: Path, *, form: Form) -> dict[str, Tensor]:

@@ -106,7 +106,7 @@ def from_official(
 
     Raises WeightsError where a tensor is missing, unknown or of another shape.
     """
-    check(tensors, network, form=form, source=source, thirds=thirds)
+    compare(tensors, to_official(network, form=form, thirds=thirds), form=form, source=source)
     own = network.state_dict()
     return {
         name.ours: name.read([tensors[part] for part in name.official], own[name.ours].shape)
@@ -114,12 +114,8 @@ def from_official(
     }
 
 
-def check(
-    tensors: Mapping[str, Tensor], network: nn.Module, *, form: Form, source: object, thirds: bool = False
-) -> None:
-    """WeightsError unless the official tensors are one to one those of the network; its message names the first."""
-    with torch.no_grad():
-        wanted = to_official(network, form=form, thirds=thirds)
+def compare(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, form: Form, source: object) -> None:
+    """WeightsError unless official tensors are one to one those that are wanted; its message names the first."""
     absent = [name for name in wanted if name not in tensors]
     foreign = [name for name in tensors if name not in wanted]
     for found, problem in ((absent, "lacks the tensor"), (foreign, "has the unknown tensor")):
