@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -58,6 +60,7 @@ def test_a_large_picture_is_seen_in_tiles_that_equal_the_whole(size):
     for side in (512, 32):
         method.tile = side
         assert (max(size) > side + 2 * method.network.reach) == (side == 32)
+        assert (method.pixels_seen(size[0], size[1]) > size[0] * size[1]) == (side == 32)
         point = z.clone().requires_grad_()
         y = method.of(bridge, like=z)(point, 0.4).y
         (gradient,) = torch.autograd.grad((w * y).sum(), point)
@@ -133,6 +136,7 @@ def test_a_prior_alone_enlarges_nothing(tmp_path):
 
 
 def test_bad_settings():
-    for settings in ({"widths": ()}, {"blocks": 0}, {"embedding": 3}, {"patch": 0}):
+    wrong: tuple[dict[str, Any], ...] = ({"widths": ()}, {"blocks": 0}, {"embedding": 3}, {"patch": 0})
+    for settings in wrong:
         with pytest.raises(UsageError, match="local U-Net"):
             LocalUNet(**settings)

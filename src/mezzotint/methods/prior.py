@@ -55,16 +55,25 @@ class Prior(Shared):
         context = self.domain.context(like, size=(int(like.shape[-2]), int(like.shape[-1])))
         return self.denoiser(like, context=context, bridge=bridge)
 
+    def pixels_seen(self, height: int, width: int) -> int:
+        """How many pixels the network sees of a state of this size, the surroundings of tiles included."""
+        windows = ((tile.window_rows, tile.window_columns) for tile in self._tiles(height, width))
+        return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
+
+    def _tiles(self, height: int, width: int) -> list[tiles.Tile]:
+        reach, cell = int(self.network.reach), int(self.network.stride)  # pyright: ignore
+        whole = max(height, width) <= self.tile + 2 * reach
+        return tiles.plan(height, width, tile=None if whole else self.tile, halo=reach, cell=cell)
+
     def _center(self, x: Tensor, context: Any) -> Tensor:
         return torch.zeros(self.domain.shape(context), dtype=x.dtype, device=x.device)
 
     def _ask(self, z: Tensor, x: Tensor, level: Tensor) -> Tensor:
-        height, width = int(z.shape[-2]), int(z.shape[-1])
-        reach, cell = int(self.network.reach), int(self.network.stride)  # pyright: ignore
-        if max(height, width) <= self.tile + 2 * reach:
+        parts = self._tiles(int(z.shape[-2]), int(z.shape[-1]))
+        if len(parts) == 1:
             return self.network(z, level)
         rows: dict[int, list[Tensor]] = {}
-        for tile in tiles.plan(height, width, tile=self.tile, halo=reach, cell=cell):
+        for tile in parts:
             window = z[..., tile.window_rows, tile.window_columns]
             # Without parameters that learn only the state can bear gradients.
             bears = torch.is_grad_enabled() and window.requires_grad

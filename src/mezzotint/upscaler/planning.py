@@ -180,6 +180,8 @@ def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
 def _work(engine: Engine, request: Request, settings: Settings) -> float:
     """Pixels that the networks see in all passes, halos included: what the time is proportional to."""
     h, w = request.input_size
+    if isinstance(engine, Restoration):
+        return engine.work(request.output_size)
     total = 0.0
     for _ in range(passes.passes(request, engine)):
         layout = engine.layout(h, w, settings=settings)

@@ -145,6 +145,11 @@ class Restoration:
         seen = min(pixels, float(getattr(self.method.prior, "tile", 512) + 192) ** 2)
         return int(12 * 8 * self.method.channels * pixels + (2000 if self.method.solver.gradients else 400) * seen)
 
+    def work(self, size: tuple[int, int]) -> float:
+        """What the time for a result of (height, width) `size` is proportional to: pixels that the prior sees."""
+        seen = getattr(self.method.prior, "pixels_seen", None)
+        return float(size[0] * size[1] if seen is None else seen(*size))
+
     def evaluations(self, settings: Settings) -> int:
         return self.method.evaluations(settings.steps)
 
