@@ -56,7 +56,7 @@ test-slow: .venv/installed
 lint: lint-style lint-types lint-layers lint-torchvision
 
 lint-style: .venv/installed
-	.venv/bin/ruff check src tests examples training benchmarks .ci
+	.venv/bin/ruff check src tests examples training benchmarks tools .ci
 
 lint-types: .venv/installed
 	.venv/bin/pyright --pythonpath .venv/bin/python
