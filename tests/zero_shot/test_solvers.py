@@ -9,6 +9,8 @@ from functools import lru_cache
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from mezzotint import methods
@@ -251,13 +253,13 @@ def test_nothing_measured_is_the_prior_alone(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"),
+    ("name", "changes"),
     [("dps", {"zeta": 0.0}), ("gdp", {"strength": 0.0}), ("pigdm", {"strength": 0.0}),
      ("gdp", {"strength": 0.0, "at": "state"})],
 )  # fmt: skip
-def test_a_pull_of_strength_0_is_the_prior_alone(name, settings):
+def test_a_pull_of_strength_0_is_the_prior_alone(name, changes):
     built = OPERATORS["bicubic x2"]()
-    shape, solver = (1, 3, *built.shape_in), build(name, **settings)
+    shape, solver = (1, 3, *built.shape_in), build(name, **changes)
     wanted, _ = unconditional(name, solver, shape)
     problem = Problem(prior().of(BRIDGE, like=torch.empty(shape)), BRIDGE, Measurement(built, small(built), 0.1))
     found = restore(solver, problem, noise=Noise(3), steps=4)
@@ -409,6 +411,28 @@ def test_repaint_asks_2410_times_and_goes_up_2160_levels():
     up = [round((r - t) * 250) for t, r in zip(plan.walk, plan.walk[1:], strict=False) if r > t]
     assert sum(up) == 2160 and set(up) == {10}
     assert method.moves() == 2410 + len(up)
+
+
+def test_time_travel_of_ddnm_asks_280_times_in_100_steps():
+    """Travel length 10, 3 repeats: 280 evaluations and 180 levels of re-noising; and it still fits."""
+    built = OPERATORS["average x2"]()
+    denoise = prior().of(BRIDGE, like=torch.empty(1, 3, *built.shape_in))
+    problem, solver = Problem(denoise, BRIDGE, Measurement(built, small(built))), DDNM(travel=(10, 3))
+    plan = solver.plan(problem, solver.grid(BRIDGE, 100))
+    up = [round((r - t) * 100) for t, r in zip(plan.walk, plan.walk[1:], strict=False) if r > t]
+    assert (plan.evaluations, sum(up)) == (280, 180)
+    travelled = restore(DDNM(travel=(2, 3)), problem, noise=Noise(0), steps=8)
+    assert problem.measurement.residual(travelled).abs().max() < 1e-5 * max(1.0, float(travelled.abs().max()))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.sampled_from(["bicubic", "average", "gaussian:0.8"]))
+def test_a_picture_of_any_size_is_met(height, width, scale, operator):
+    x = pixels(1, 3, height, width)
+    y = restorer("ddnm", scale=scale).sample(x, steps=2, noise=Noise(0), operator=operator)
+    built = named_operator(operator, scale=scale).for_large(scale * height, scale * width)
+    assert y.shape == (1, 3, *built.shape_in)
+    assert float((built.A(y) - x).abs().max()) <= 3e-5 * max(1.0, float(y.abs().max()))
 
 
 @pytest.mark.parametrize("name", NAMES)

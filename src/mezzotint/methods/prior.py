@@ -9,7 +9,7 @@ size. The other presets are networks of others (`methods.foreign_prior`), whose 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -77,10 +77,16 @@ class Prior(Shared):
             window = z[..., tile.window_rows, tile.window_columns]
             # Without parameters that learn only the state can bear gradients.
             bears = torch.is_grad_enabled() and window.requires_grad
-            out = checkpoint(self.network, window, level, use_reentrant=False) if bears else self.network(window, level)
-            assert isinstance(out, Tensor)
+            out = _later(self.network, window, level) if bears else self.network(window, level)
             rows.setdefault(tile.rows.start, []).append(out[..., tile.inner[0], tile.inner[1]])
         return torch.cat([torch.cat(row, dim=-1) for row in rows.values()], dim=-2)
+
+
+def _later(network: Callable[..., Tensor], window: Tensor, level: Tensor) -> Tensor:
+    """The network's answer, computed a second time where its gradients are asked for; nothing in it is random."""
+    out = checkpoint(network, window, level, use_reentrant=False, preserve_rng_state=False)
+    assert isinstance(out, Tensor)
+    return out
 
 
 def build(*, scale: float = 1, preset: str = "small", config: Mapping[str, Any] | None = None) -> Recipe:
