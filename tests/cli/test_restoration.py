@@ -198,6 +198,8 @@ def test_depth_alpha_and_arrays(prior: Path) -> None:
         ("ddnm", ("--realism", "0.5"), "realism"),
         ("ddnm", ("--guidance", "2"), "guidance"),
         ("ddrm", ("--operator", "kernel.toml", "--scale", "2"), "singular"),
+        ("ddnm", ("--operator", "kernel.toml", "--scale", "2", "--noise", "3"), "ddnm@paper"),
+        ("dps@likelihood", (), "steep"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_the_first_picture(

@@ -134,9 +134,9 @@ class Restorer(nn.Module):
                 f"the prior of {self.name} knows pictures of {self.channels} channels, this one has {channels}: use a "
                 "prior trained for them"
             )
-        self.plan(self._problem(torch.zeros(shape), operator, sigma), steps)
+        plan = self.plan(self._problem(torch.zeros(shape), operator, sigma), steps)
         if self.solver.gradients:
-            self._check_gradients()
+            self._check_gradients(plan.walk[0])
 
     def plan(self, problem: Problem, steps: int | None = None) -> Plan:
         """How the solver goes about a problem; UsageError where it cannot."""
@@ -155,8 +155,10 @@ class Restorer(nn.Module):
         return self._plain_plan(steps).moves
 
     def _plain_plan(self, steps: int | None) -> Plan:
-        nothing = torch.zeros(1, self.channels, 1, 1)
-        return self.plan(self._problem(nothing, Identity(height=1, width=1), 0.0), steps)
+        nothing, row = torch.zeros(1, self.channels, 1, 1), SOLVERS.get(self.name)
+        # With noise where there may be some: one solver is for noise alone.
+        sigma = 1.0 if row is not None and row.noise else 0.0
+        return self.plan(self._problem(nothing, Identity(height=1, width=1), sigma), steps)
 
     def _problem(self, x: Tensor, operator: LinearOperator, sigma: float) -> Problem:
         row = SOLVERS.get(self.name)
@@ -180,13 +182,13 @@ class Restorer(nn.Module):
         last = operator.second if isinstance(operator, Chain) else operator
         return last.A(last.pinv(x)) if isinstance(last, Mask) else x
 
-    def _check_gradients(self) -> None:
+    def _check_gradients(self, t: float) -> None:
         like = torch.zeros(1, self.channels, 32, 32)
         for parameter in self.prior.parameters():
             like = like.to(parameter)
             break
         with torch.enable_grad():
-            y = self.prior.of(self.bridge, like=like)(like.double().requires_grad_(), 0.5).y  # pyright: ignore
+            y = self.prior.of(self.bridge, like=like)(like.double().requires_grad_(), t).y  # pyright: ignore
         if not y.requires_grad:
             raise UsageError(
                 f"{self.name} looks through the network, and this prior gives no gradients: use ddnm, ddrm or diffpir, "

@@ -70,8 +70,8 @@ class DDNM:
             return replace(DDRM(eta=self.eta).plan(problem, grid), walk=walk)
         if self.kernel != "ddpm":
             raise UsageError(
-                f"ddnm with kernel {self.kernel} has no rule for noise {known.noise} on this operator: use the paper's "
-                "kernel, ddpm, or noise 0"
+                f"ddnm with kernel {self.kernel} has no rule for noise {known.noise} on this operator: use ddnm@paper, "
+                "whose kernel is ddpm, diffpir or pigdm, or noise 0"
             )
         return Plan(walk, problem.denoise, PlusStep(known))
 

@@ -50,6 +50,11 @@ class DPS:
     def plan(self, problem: Problem, grid: Sequence[float]) -> Plan:
         known, bridge = problem.measurement, problem.bridge
         if self.form == "likelihood":
+            if known.noise == 0.0:
+                raise UsageError(
+                    "dps in the form 'likelihood' needs a noise, without which the likelihood is infinitely steep: "
+                    "state one, or use pigdm or ddnm"
+                )
 
             def likely(z: Tensor, t: float) -> Estimate:
                 a, _, s = bridge.coefficients(t)
