@@ -27,7 +27,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
         method = mezzotint.build("prior", scale=1, config=config)
         for parameter in method.parameters():
             torch.nn.init.normal_(parameter, std=0.05)
-    method.save_pretrained(folder)
+    method.save_pretrained(folder, card=method.describe().model_copy(update={"local": True}))
     return folder
 
 
@@ -196,6 +196,7 @@ def test_depth_alpha_and_arrays(prior: Path) -> None:
         ("ddnm", ("--consistent", "--noise", "5"), "--consistent"),
         ("ddnm", ("--steps", "2000"), "2000"),
         ("ddnm", ("--realism", "0.5"), "realism"),
+        ("ddnm", ("--tile", "64"), "not local"),
         ("ddnm", ("--guidance", "2"), "guidance"),
         ("ddrm", ("--operator", "kernel.toml", "--scale", "2"), "singular"),
         ("ddnm", ("--operator", "kernel.toml", "--scale", "2", "--noise", "3"), "ddnm@paper"),

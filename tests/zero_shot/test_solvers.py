@@ -335,6 +335,19 @@ def test_the_norm_is_that_of_each_picture(name, in_double):
         assert (part - whole[i : i + 1]).abs().max() < 1e-10
 
 
+def test_the_length_of_dps_is_that_of_64_pixels_a_side():
+    """zeta sqrt(m / m0), m0 = 3 x 64 x 64 numbers of the measurement."""
+    built = OPERATORS["bicubic x3"]()
+    problem = Problem(
+        prior().of(BRIDGE, like=torch.empty(1, 3, *built.shape_in)), BRIDGE, Measurement(built, small(built), 0.1)
+    )
+    share = (3 * 5 * 3 / (3 * 64 * 64)) ** 0.5
+    found = [restore(solver, problem, noise=Noise(0), steps=3) for solver in (
+        build("dps", zeta=2.0), build("dps", zeta=2.0 * share, absolute=True), build("dps", zeta=2.0, absolute=True))]
+    assert (found[0] - found[1]).abs().max() < 1e-12
+    assert (found[0] - found[2]).abs().max() > 1e-2
+
+
 def test_a_longer_step_of_dps_leaves_less():
     """With the best denoiser of N(0, 0.25 I)."""
     built = OPERATORS["average x2"]()
@@ -352,10 +365,10 @@ def test_red_diff_finds_the_same_picture_for_every_seed():
     denoise = prior(std=0.0).of(BRIDGE, like=torch.empty(1, 3, *built.shape_in))
     problem = Problem(denoise, BRIDGE, Measurement(built, 0.5 * small(built)))
     solver = build("red-diff", rate=0.01)
-    drawn = torch.stack([restore(solver, problem, noise=Noise(seed), steps=200) for seed in range(4)])
+    drawn = torch.stack([restore(solver, problem, noise=Noise(seed), steps=100) for seed in range(3)])
     assert float(drawn.std(0).mean()) < 0.15 * 0.5
-    free = torch.stack([restore(build("ddnm", kernel="ddim", eta=0.0), problem, noise=Noise(seed), steps=50)
-                        for seed in range(4)])  # fmt: skip
+    free = torch.stack([restore(build("ddnm", kernel="ddim", eta=0.0), problem, noise=Noise(seed), steps=20)
+                        for seed in range(3)])  # fmt: skip
     assert float(free.std(0).mean()) > 0.5 * 0.5
 
 

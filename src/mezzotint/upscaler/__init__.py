@@ -103,7 +103,8 @@ def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
         card.name,
         engine,
         weights=card.digest,
-        local=card.local,
+        # The prior of a solver may be local, the solver never is.
+        local=card.local and not isinstance(engine, Restoration),
         steps=card.steps_default,
         realism=card.realism_default,
         consistent=card.consistent_default,
