@@ -22,6 +22,7 @@ from torch import Tensor
 from mezzotint.bridges import Bridge
 from mezzotint.errors import UsageError
 from mezzotint.noise import NoiseSource
+from mezzotint.samplers.coordinates import noise_level, times_of
 from mezzotint.samplers.loop import Denoiser, Move, Place
 from mezzotint.samplers.step import Estimate
 from mezzotint.zero_shot.measurement import Measurement
@@ -45,8 +46,12 @@ class SNIPS:
 
     def grid(self, bridge: Bridge, steps: int) -> tuple[float, ...]:
         """Levels uniform in their logarithm, without the end that has no signal."""
-        grid = bridge.grid(steps + 1, spacing="log-snr")
-        return grid[1:] if bridge.coefficients(grid[0])[0] == 0.0 else (*grid[:-2], 0.0)
+        if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+            raise UsageError(f"steps {steps} of snips: 1 or more")
+        low, ends = bridge.first, bridge.coefficients(1.0)[0] == 0.0
+        first, last = (math.log(noise_level(bridge, t)) for t in (1.0 - low if ends else 1.0, low))
+        found = times_of(bridge, [math.exp(first + (last - first) * i / steps) for i in range(1, steps)])
+        return (*found, low, 0.0) if ends else (1.0, *found, 0.0)
 
     def plan(self, problem: Problem, grid: Sequence[float]) -> Plan:
         known = problem.measurement
