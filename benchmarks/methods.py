@@ -88,6 +88,8 @@ def candidates(weights: list[str]) -> tuple[list[Candidate], dict[str, dict[str,
     for method, card in loaded:
         final = (card.iterations or 0) == longest[method.name]
         label = method.name if final else f"{method.name} after {card.iterations}"
+        if label in about:
+            continue  # the same weights twice, as a run and its last point
         calls = Calls(method.network)
         steps = steps_for(method, calls)
         about[label] = {
