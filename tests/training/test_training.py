@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from mezzotint.errors import InputError, UsageError, WeightsError
 from mezzotint.methods.stage import Stage
-from mezzotint.training import DivergedError, Run, read_run, train
+from mezzotint.training import DivergedError, Run, checkpoints, read_run, train
 from mezzotint.training.average import Average
 from mezzotint.training.checkpoints import read_state
 from mezzotint.training.crops import Pairs, batch, load_pairs, pair
@@ -158,6 +159,37 @@ def test_a_resumed_run_gives_the_same_numbers(pairs: Pairs, run: Run) -> None:
     a, _ = read_state(run.output / "whole" / "state.safetensors")
     b, _ = read_state(run.output / "parts" / "state.safetensors")
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_lean_state_of_a_large_network_goes_on_from_the_average(pairs: Pairs, run: Run, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "COMPACT_BYTES", 0)
+    short = run.model_copy(update={"steps": 6})
+    model = Linear()
+    train(model, pairs, short)
+    lean, _ = read_state(run.output / "resume.safetensors")
+    assert not [name for name in lean if name.startswith(("weight/", "moment1/"))]
+    (run.output / "resume.safetensors").rename(run.output / "state.safetensors")
+    fresh = Linear()
+    trained = train(fresh, pairs, short, resume=True)
+    assert trained.step == 6
+    assert (fresh.layer.weight - model.layer.weight).abs().max() < 1e-3 * model.layer.weight.abs().max()
+    assert train(Linear(), pairs, run, resume=True).step == 12
+
+
+def test_what_a_method_measures_at_the_end_is_saved(pairs: Pairs, run: Run) -> None:
+    class Measured(Linear):
+        batches = 0
+
+        @property
+        def stages(self) -> tuple[Stage, ...]:
+            return (replace(super().stages[1], finish=self.measure),)
+
+        def measure(self, found) -> None:
+            Measured.batches += len(list(found))
+
+    saved: list[int] = []
+    train(Measured(), pairs, run, save=lambda folder, step, seconds: saved.append(Measured.batches))
+    assert saved == [0, 16]
 
 
 def test_only_the_stage_named_is_trained(pairs: Pairs, run: Run) -> None:

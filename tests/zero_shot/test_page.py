@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from mezzotint import methods
 from mezzotint.methods.restorer import build_restorer
 from mezzotint.zero_shot import SOLVERS
@@ -17,6 +19,8 @@ def test_the_table_of_solvers_is_that_of_the_code():
     rows = {row[0].strip("`"): row[2:] for row in cells}
     assert list(rows) == list(SOLVERS)
     prior = methods.build("prior", scale=1, config={"network": {"widths": (4,), "blocks": 1, "embedding": 4}})
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    prior.measure_errors([(pictures, pictures)])
     for name, row in rows.items():
         card = methods.find(name)
         assert card.solver is not None

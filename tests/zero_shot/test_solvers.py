@@ -55,6 +55,8 @@ def _prior(std):
         for parameter in method.parameters():
             if std > 0:
                 torch.nn.init.normal_(parameter, std=std)
+        pictures = pixels(4, 3, 16, 16, seed=9)
+        method.measure_errors([(pictures, pictures)])
         return method
 
 
@@ -384,7 +386,7 @@ def test_units_of_the_measurement_do_not_matter(name, operator):
     grey = Measurement.of_unit(built.A(u), built, noise=255 * noise, noise_range=255)
     own = Measurement(built, built.A(2 * u - 1), 2 * noise)
     denoise = prior().of(BRIDGE, like=torch.empty(1, 3, *built.shape_in))
-    problems = [Problem(denoise, BRIDGE, known) for known in (one, grey, own)]
+    problems = [Problem(denoise, BRIDGE, known, prior().spectrum) for known in (one, grey, own)]
     found = [restore(build(name), problem, noise=Noise(0), steps=3) for problem in problems]
     assert off(found[0], found[2]) < 1e-5
     assert off(found[1], found[2]) < 1e-5

@@ -149,7 +149,7 @@ def test_a_measured_spectrum_is_that_of_the_errors():
 def test_what_it_refuses():
     y = torch.zeros(1, 1, 6, 8)
     known = Measurement(Identity(height=6, width=8), y)
-    with pytest.raises(UsageError, match="error spectrum"):
+    with pytest.raises(UsageError, match="how far its prior"):
         restore(Spectral(), Problem(denoiser(prior(1, 6, 8)), BRIDGE, known), noise=Noise(0))
     for settings in ({"begin": 0.01}, {"low": 0.0}, {"spread": 1.5}):
         with pytest.raises(UsageError, match="spectral"):

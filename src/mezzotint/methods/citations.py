@@ -712,6 +712,7 @@ _SOLVERS: Mapping[str, tuple[str, ...]] = {
     "diffpir": ("zhu2023diffpir",),
     "red-diff": ("mardani2024reddiff",),
     "daps": ("zhang2025daps",),
+    "spectral": (OURS,),
 }
 
 METHODS: Mapping[str, tuple[str, ...]] = {

@@ -9,7 +9,8 @@ size. The other presets are networks of others (`methods.foreign_prior`), whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mezzotint import schedules
-from mezzotint.bridges import VP, Bridge
+from mezzotint.bridges import VE, VP, Bridge
 from mezzotint.conditioning.nothing import Nothing
 from mezzotint.domains.pixel import Pixel
 from mezzotint.errors import UsageError
@@ -26,15 +27,20 @@ from mezzotint.methods import foreign_prior
 from mezzotint.methods.presets import settle
 from mezzotint.methods.recipe import Recipe
 from mezzotint.methods.shared import Shared, walk
+from mezzotint.methods.stage import Stage
 from mezzotint.networks.local_unet import LocalUNet
 from mezzotint.objectives import Objective
 from mezzotint.samplers import Denoiser
+from mezzotint.zero_shot.error_spectrum import BINS, ErrorSpectrum, measure_spectrum
 
 _NETWORK = {"widths": (48, 96, 160), "blocks": 2, "patch": 2, "embedding": 64}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {"channels": 3, "deviation": 0.5, "centre": -1.6, "spread": 1.6, "network": _NETWORK},
 }
 
+
+LEVELS = (10.0, 3.0, 1.7, 1.0, 0.6, 0.35, 0.2, 0.12, 0.07, 0.04, 0.02, 0.01)
+"""Noise levels s / a at which the errors of a prior are measured."""
 
 TILE = 512
 """Pixels a side of what the network sees at a time, without its surroundings: with gradients about a gigabyte."""
@@ -49,6 +55,37 @@ class Prior(Shared):
     """
 
     tile: int = TILE
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        # Logarithms, which half precision holds; levels of 0 say that nothing was measured.
+        self.register_buffer("error_levels", torch.zeros(1 + len(LEVELS)))
+        self.register_buffer("error_logs", torch.zeros(1 + len(LEVELS), self.channels, BINS))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The one stage, `denoiser`; after it the errors are measured on pictures of the training."""
+        (stage,) = super().stages
+        return (replace(stage, finish=self.measure_errors),)
+
+    @property
+    def spectrum(self) -> ErrorSpectrum | None:
+        """How far the denoiser is off, by noise level and frequency; None where that was not measured."""
+        if not bool((self.error_levels > 0).all()):  # pyright: ignore
+            return None
+        return ErrorSpectrum(self.error_levels.double(), self.error_logs.double().exp())  # pyright: ignore
+
+    def measure_errors(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Measure `spectrum` on pictures y b c H W in [-1, 1] and keep it with the weights."""
+
+        def denoise(z: Tensor, level: float) -> Tensor:
+            # The first of two nodes, at half of the time, has the level.
+            bridge = VE(schedules.geometric(2, low=level, high=2.0 * level))
+            return self.of(bridge, like=z)(z, 0.5).y
+
+        found = measure_spectrum(denoise, (y for y, _ in pairs), levels=LEVELS)
+        self.error_levels.copy_(found.levels)  # pyright: ignore
+        self.error_logs.copy_(found.power.log())  # pyright: ignore
 
     def of(self, bridge: Bridge, *, like: Tensor) -> Denoiser:
         """The function (z, t) -> Estimate of states shaped like b c H W."""

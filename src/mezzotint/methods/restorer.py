@@ -176,7 +176,8 @@ class Restorer(nn.Module):
                 "prior trained for them"
             )
         like = torch.empty(shape, dtype=x.dtype, device=x.device)
-        return Problem(self.prior.of(self.bridge, like=like), self.bridge, known)  # pyright: ignore
+        denoise = self.prior.of(self.bridge, like=like)  # pyright: ignore
+        return Problem(denoise, self.bridge, known, getattr(self.prior, "spectrum", None))
 
     def _known(self, x: Tensor, operator: LinearOperator) -> Tensor:
         last = operator.second if isinstance(operator, Chain) else operator
@@ -235,4 +236,6 @@ def _builder(name: str) -> Callable[..., Restorer]:
 repaint, ilvr, ccdf, snips, ddrm, ddnm, dps, gdp = map(
     _builder, ("repaint", "ilvr", "ccdf", "snips", "ddrm", "ddnm", "dps", "gdp")
 )
-mcg, pigdm, diffpir, red_diff, daps = map(_builder, ("mcg", "pigdm", "diffpir", "red-diff", "daps"))
+mcg, pigdm, diffpir, red_diff, daps, spectral = map(
+    _builder, ("mcg", "pigdm", "diffpir", "red-diff", "daps", "spectral")
+)

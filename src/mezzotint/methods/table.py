@@ -177,7 +177,7 @@ def _plain(name: str) -> str:
 
 _SCALES = (2, 3, 4, 8)
 
-_ZERO_SHOT: tuple[tuple[str, str, int, tuple[str, ...], str, str, bool, Solving], ...] = (
+_ZERO_SHOT: tuple[tuple[str, str, int | None, tuple[str, ...], str, str, bool, Solving], ...] = (
     (
         "repaint",
         "Lugmayr et al., RePaint: Inpainting using Denoising Diffusion Probabilistic Models, arXiv 2201.09865",
@@ -255,6 +255,12 @@ _ZERO_SHOT: tuple[tuple[str, str, int, tuple[str, ...], str, str, bool, Solving]
         "Zhang et al., Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing, arXiv 2407.01521",
         2025, ("exact", "mean"), "none", "none", False,
         Solving(cost="`inner`", gradients=False, singular=False, noise=True, fits=True),
+    ),
+    (
+        "spectral",
+        "",
+        None, ("draws", "means"), "none", "ancestral", False,
+        Solving(cost="1", gradients=False, singular=False, noise=True, fits=True),
     ),
 )  # fmt: skip
 """Name, paper, year, variants, guidance, sampler, whether the survey names it, what it takes: the rest is the same."""

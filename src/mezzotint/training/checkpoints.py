@@ -16,6 +16,8 @@ from mezzotint.errors import WeightsError
 from mezzotint.training.run_file import Run
 
 _KEY = "mezzotint-run"
+COMPACT_BYTES = 10_000_000
+"""What a compact resume state may take, as it is kept under version control."""
 
 
 def write_state(
@@ -23,12 +25,20 @@ def write_state(
 ) -> None:
     """Write a resume state atomically.
 
-    `compact` stores Adam's moments as bfloat16: a small file that goes on training, but not to the same numbers.
+    `compact` stores Adam's moments as bfloat16: a small file that goes on training, but not to the same numbers. Where
+    that is still above COMPACT_BYTES, only the average, in half precision, and the second moments are kept: the run
+    then goes on from its average.
     """
     ready = {}
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
         ready[name] = tensor.to(torch.bfloat16) if compact and name.startswith("moment") else tensor.clone()
+    if compact and sum(tensor.numel() * tensor.element_size() for tensor in ready.values()) > COMPACT_BYTES:
+        ready = {
+            name: tensor.half() if name.startswith("average/") else tensor
+            for name, tensor in ready.items()
+            if not name.startswith(("weight/", "moment1/"))
+        }
     meta = {"step": step, "seconds": seconds, "run": run.model_dump(mode="json")}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

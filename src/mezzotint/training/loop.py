@@ -129,13 +129,17 @@ class _Group:
         inner = getattr(self.optimiser, "optimizer", self.optimiser)
         self.average.updates = int(tensors["updates/" + self.name])
         for n, p in self.parameters.items():
-            p.copy_(tensors[f"weight/{self.name}/{n}"])
-            self.average.values[n].copy_(tensors[f"average/{self.name}/{n}"])
-            if f"moment1/{self.name}/{n}" in tensors:
+            average = tensors[f"average/{self.name}/{n}"]
+            self.average.values[n].copy_(average)
+            # A compact state of a large network has no weights and no first moments.
+            p.copy_(tensors.get(f"weight/{self.name}/{n}", average))
+            if f"moment2/{self.name}/{n}" in tensors:
+                second = tensors[f"moment2/{self.name}/{n}"].to(p).clone()
+                first = tensors.get(f"moment1/{self.name}/{n}")
                 inner.state[p] = {
                     "step": tensors[f"steps/{self.name}/{n}"].clone(),
-                    "exp_avg": tensors[f"moment1/{self.name}/{n}"].to(p).clone(),
-                    "exp_avg_sq": tensors[f"moment2/{self.name}/{n}"].to(p).clone(),
+                    "exp_avg": torch.zeros_like(second) if first is None else first.to(p).clone(),
+                    "exp_avg_sq": second,
                 }
 
 
@@ -278,6 +282,10 @@ def train(
             for n, parameter in group.parameters.items():
                 parameter.copy_(group.average.values[n])
     method.eval()
+    if stage.finish is not None and step >= run.steps:
+        stage.finish(_measuring(pairs, run, accelerator.device))
+        if save is not None and main:
+            save(output, step, seconds())
     return Trained(step, seconds(), output)
 
 

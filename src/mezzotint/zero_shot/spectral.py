@@ -68,8 +68,8 @@ class Spectral:
     def plan(self, problem: Problem, grid: Sequence[float]) -> Plan:
         if problem.spectrum is None:
             raise UsageError(
-                "spectral needs the error spectrum of its prior, and this prior has none: measure it with "
-                "`zero_shot.measure_spectrum`, or use ddnm or diffpir"
+                "spectral needs to know how far its prior is off, and this prior does not say: use ddnm or diffpir, "
+                "or a prior that was trained to the end of its steps"
             )
         known, bridge, spectrum = problem.measurement, problem.bridge, problem.spectrum
         a, _, s = bridge.coefficients(grid[0])

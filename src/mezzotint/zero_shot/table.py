@@ -21,6 +21,7 @@ from mezzotint.zero_shot.red_diff import REDDiff
 from mezzotint.zero_shot.repaint import RePaint
 from mezzotint.zero_shot.snips import SNIPS
 from mezzotint.zero_shot.solver import Solver
+from mezzotint.zero_shot.spectral import Spectral
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,11 @@ SOLVERS: dict[str, Row] = {
         DAPS, {"exact": _settings(DAPS), "mean": _settings(DAPS, centre="mean")}, "`inner`", True, True, "2407.01521",
         own_loop=True,
     ),
+    "spectral": Row(
+        Spectral, {"draws": _settings(Spectral), "means": _settings(Spectral, spread=0.0)}, "1", True, True, ""
+    ),
 }  # fmt: skip
-"""The solvers that the survey names, then those beyond it."""
+"""The solvers that the survey names, those beyond it, and ours."""
 
 
 def build(name: str, **settings: Any) -> Solver:
