@@ -58,6 +58,10 @@ def log_ratio(bridge: Bridge, t: Time) -> Time:
     return -0.125 * bridge.log_snr(t)
 
 
+LEVELS: dict[str, Level] = {"amplitude": amplitude, "node": node, "log-ratio": log_ratio}
+"""What a network can be told of the time, by the name in a preset."""
+
+
 def shrink_noise(bridge: Bridge, t: Time) -> Time:
     """1 / sqrt(s_t^2 + 1): the input scale of states whose noise is larger than the picture (ResShift, EDM)."""
     variance: Any = bridge.coefficients(t)[2] ** 2
