@@ -4,7 +4,8 @@ Ho et al., "Denoising Diffusion Probabilistic Models", arXiv 2006.11239: linear 
 larger variance, estimates clipped to [-1, 1]; any of the samplers may walk fewer steps (`sampler`). A share `drop` of
 the training pictures is learned without the condition, for classifier-free guidance (Ho and Salimans, arXiv
 2207.12598). `official` has the network for CIFAR-10, `official-256` that for LSUN and CelebA-HQ: theirs but for the
-first convolution, which sees x too. Differs from the authors' code in the condition; the small preset has SR3's U-Net.
+first convolution, which sees x too. Differs from the authors' code in the condition; the small preset has SR3's U-Net
+and the smaller variance, as the larger one leaves noise in few steps (Nichol and Dhariwal, arXiv 2102.09672).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _OPTIONS = {"channels": 3, "sampler": "ancestral", "variance": "large", "norm": 
 _CIFAR = {**networks.published("ddpm"), "dropout": 0.1}
 _LSUN = {**networks.published("ddpm"), "multipliers": (1, 1, 2, 2, 4, 4), "attention": (4,)}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {**_OPTIONS, "drop": 0.1, "network": SMALL_UNET},
+    "small": {**_OPTIONS, "variance": "small", "drop": 0.1, "network": SMALL_UNET},
     "official": {**_OPTIONS, "network": _CIFAR},
     "official-256": {**_OPTIONS, "network": _LSUN},
 }
