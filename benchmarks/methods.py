@@ -5,7 +5,7 @@
 Each WEIGHTS is a folder or file of a trained method; several of one method give its curve over training time, and the
 one trained longest stands in the table. `--data` holds the benchmarks of `quality.crops` (Set14, BSD100); the 34 crops
 of 128x128 are measured under the protocol y-modern, by a factor of 4, with as many evaluations of the network as
-`EVALUATIONS` says. Writes benchmarks/results/methods.json, docs/methods.md and docs/images/methods.png. Rows of methods
+`EVALUATIONS` says. Writes benchmarks/results/methods.json, docs/methods.md and docs/images/methods.jpg. Rows of methods
 that are not named are kept. Nothing is timed.
 """
 
@@ -184,7 +184,7 @@ def page(content: dict[str, Any]) -> str:
     lines += [row(name, figures) for name, figures in final.items()]
     short = [n for n, f in final.items() if f["settings"] and f["mean"]["lpips"] >= plain["lpips"]]
     lines += ["", "Not below bicubic in LPIPS: " + (", ".join(short) or "none") + ".", ""]
-    lines += ["![The methods on five crops](images/methods.png)", "", "## Over training time", ""]
+    lines += ["![The methods on five crops](images/methods.jpg)", "", "## Over training time", ""]
     lines += ["LPIPS (PSNR) after so many minutes, one seed.", "", "| method | |", "|---|---|"]
     for name in (n for n, f in final.items() if f["settings"]):
         points = sorted((f["settings"]["minutes"], f["mean"]) for f in found.values()
@@ -200,11 +200,12 @@ def main() -> None:
     parser.add_argument("weights", nargs="*")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--page-only", action="store_true", help="write the page anew from the figures that are there")
+    parser.add_argument("--sheet-only", action="store_true", help="draw the sheet of the weights, measure nothing")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results" / "methods.json")
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "methods.md")
-    parser.add_argument("--sheet", type=Path, default=HERE.parent / "docs" / "images" / "methods.png")
+    parser.add_argument("--sheet", type=Path, default=HERE.parent / "docs" / "images" / "methods.jpg")
     options = parser.parse_args()
     old = json.loads(options.output.read_text()) if options.output.exists() else {"methods": {}}
     if options.page_only:
@@ -216,9 +217,11 @@ def main() -> None:
         every, about = candidates(options.weights)
         every.insert(0, Candidate("bicubic", bicubic, deterministic=True))
         crops = list(load_crops(options.data, read=lambda path: images.read_plain(path).pixels))[: options.limit]
+        if options.sheet_only:
+            sheet(crops, every, options.sheet)
+            return
         result = evaluate(
             crops, every, scale=4, seeds=[int(s) for s in options.seeds.split(",")], measures=MEASURES, folder="crops",
-            progress=lambda scored: None,
         )  # fmt: skip
         sheet(crops, every, options.sheet)
     new = json.loads(to_json(result))
