@@ -100,10 +100,14 @@ def check_down(t: float, r: float) -> None:
 
 def add_noise(z: Tensor, noise: Field | None, std: float | Tensor, *, t: float, r: float) -> Tensor:
     """z with noise of a deviation above 0, drawn where `noise` is a function; ValueError without noise."""
+    return z + std * drawn(noise, t=t, r=r).to(z.dtype)
+
+
+def drawn(noise: Field | None, *, t: float, r: float) -> Tensor:
+    """The field of a stochastic step from t to r, given or drawn; ValueError without noise."""
     if noise is None:
         raise ValueError(f"the step from {t} to {r} is stochastic: give it noise")
-    eps = noise() if callable(noise) else noise
-    return z + std * eps.to(z.dtype)
+    return noise() if callable(noise) else noise
 
 
 def _move(

@@ -16,7 +16,7 @@ paper's simplified rule, one number with noise in place of noise / sv. The error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from mezzotint import schedules
 from mezzotint.bridges import Bridge
 from mezzotint.errors import UsageError
 from mezzotint.samplers.loop import Denoiser
-from mezzotint.samplers.step import Estimate, Field
+from mezzotint.samplers.step import Estimate, Field, drawn
 from mezzotint.zero_shot.ddrm import DDRM
 from mezzotint.zero_shot.kernels import Kernel, kernel
 from mezzotint.zero_shot.measurement import Measurement
@@ -116,15 +116,9 @@ class PlusStep:
         if r == 0.0:
             return moved, carry
         deviation = (sd**2 - (pull * limit) ** 2).clamp(min=0.0).sqrt()
-        eps = _drawn(noise).to(z.dtype)
+        eps = drawn(noise, t=t, r=r).to(z.dtype)
         if known.operator.has_svd:
             seen = known.svd.Vt(eps)
             return moved + sd * (eps - known.svd.V(seen)) + known.svd.V(deviation * seen), carry
         seen = known.range_part(eps)
         return moved + sd * (eps - seen) + deviation * seen, carry
-
-
-def _drawn(noise: Field | Callable[[], Tensor] | None) -> Tensor:
-    if noise is None:
-        raise ValueError("this step is stochastic: give it noise")
-    return noise() if callable(noise) else noise

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mezzotint.bridges import Bridge
 from mezzotint.errors import UsageError
-from mezzotint.samplers.step import Estimate, Field
+from mezzotint.samplers.step import Estimate, Field, drawn
 from mezzotint.zero_shot.measurement import Measurement
 from mezzotint.zero_shot.solver import Plan, Problem, even_grid, leading_grid
 
@@ -104,9 +104,7 @@ class DDRMStep:
             return a_r * (hidden + svd.V(mean)), carry
         variance = (level_r**2 - (self.eta_b * own) ** 2).clamp(min=0.0)
         deviation = torch.where(clear, variance.sqrt(), torch.full_like(variance, self.eta * level_r))
-        if noise is None:
-            raise ValueError(f"the step from {t} to {r} is stochastic: give it noise")
-        eps = (noise() if callable(noise) else noise).to(z.dtype)
+        eps = drawn(noise, t=t, r=r).to(z.dtype)
         inner = svd.Vt(eps)
         fresh = self.eta * level_r * (eps - svd.V(inner)) + svd.V(deviation * inner)
         return a_r * (hidden + svd.V(mean) + fresh), carry

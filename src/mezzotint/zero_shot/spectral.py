@@ -29,6 +29,7 @@ from mezzotint.bridges import Bridge
 from mezzotint.errors import UsageError
 from mezzotint.operators.diagonal import Average, Identity
 from mezzotint.operators.separable import FilterAxis, Separable, matrix
+from mezzotint.samplers.coordinates import times_of
 from mezzotint.samplers.step import Estimate, Field
 from mezzotint.zero_shot.error_spectrum import ErrorSpectrum, colours, cosines, from_cosines, to_cosines
 from mezzotint.zero_shot.measurement import Measurement
@@ -60,8 +61,6 @@ class Spectral:
         """Times whose levels fall by one factor from `begin` to `low`, then 0."""
         if steps < 1:
             raise UsageError(f"steps {steps} of spectral: 1 or more")
-        from mezzotint.samplers.coordinates import times_of
-
         ratio = (self.low / self.begin) ** (1.0 / max(steps - 1, 1))
         return (*times_of(bridge, [self.begin * ratio**i for i in range(steps)]), 0.0)
 
