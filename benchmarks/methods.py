@@ -1,12 +1,13 @@
-"""The methods of the survey with weights, on the same crops: a table, the curve over training time, and a sheet.
+"""The methods of the survey with weights, on the same crops: a table and the curve over training time.
 
-    python benchmarks/methods.py --data FOLDER WEIGHTS... [--seeds 0,1,2,3,4] [--limit N]
+    python benchmarks/methods.py --data FOLDER WEIGHTS... [--seeds 0,1,2,3,4] [--limit N] [--sheet FILE]
 
 Each WEIGHTS is a folder or file of a trained method; several of one method give its curve over training time, and the
 one trained longest stands in the table. `--data` holds the benchmarks of `quality.crops` (Set14, BSD100); the 34 crops
 of 128x128 are measured under the protocol y-modern, by a factor of 4, with as many evaluations of the network as
-`EVALUATIONS` says. Writes benchmarks/results/methods.json, docs/methods.md and docs/images/methods.jpg. Rows of methods
-that are not named are kept. Nothing is timed.
+`EVALUATIONS` says. Writes benchmarks/results/methods.json and docs/methods.md; with `--sheet` a picture of five crops by
+every method, for the eye alone: the crops may not be published. Rows of methods that are not named are kept. Nothing is
+timed.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def page(content: dict[str, Any]) -> str:
     lines += [row(name, figures) for name, figures in final.items()]
     short = [n for n, f in final.items() if f["settings"] and f["mean"]["lpips"] >= plain["lpips"]]
     lines += ["", "Not below bicubic in LPIPS: " + (", ".join(short) or "none") + ".", ""]
-    lines += ["![The methods on five crops](images/methods.jpg)", "", "## Over training time", ""]
+    lines += ["## Over training time", ""]
     lines += ["LPIPS (PSNR) after so many minutes, one seed.", "", "| method | |", "|---|---|"]
     for name in (n for n, f in final.items() if f["settings"]):
         points = sorted((f["settings"]["minutes"], f["mean"]) for f in found.values()
@@ -200,12 +201,12 @@ def main() -> None:
     parser.add_argument("weights", nargs="*")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--page-only", action="store_true", help="write the page anew from the figures that are there")
-    parser.add_argument("--sheet-only", action="store_true", help="draw the sheet of the weights, measure nothing")
+    parser.add_argument("--sheet", type=Path, help="also draw five crops by every method into this file")
+    parser.add_argument("--sheet-only", action="store_true", help="draw --sheet, measure nothing")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "results" / "methods.json")
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "methods.md")
-    parser.add_argument("--sheet", type=Path, default=HERE.parent / "docs" / "images" / "methods.jpg")
     options = parser.parse_args()
     old = json.loads(options.output.read_text()) if options.output.exists() else {"methods": {}}
     if options.page_only:
@@ -213,6 +214,8 @@ def main() -> None:
         return
     if not options.weights or options.data is None:
         parser.error("name WEIGHTS and --data")
+    if options.sheet_only and options.sheet is None:
+        parser.error("name the file of the sheet: --sheet FILE")
     with torch.no_grad():
         every, about = candidates(options.weights)
         every.insert(0, Candidate("bicubic", bicubic, deterministic=True))
@@ -223,7 +226,8 @@ def main() -> None:
         result = evaluate(
             crops, every, scale=4, seeds=[int(s) for s in options.seeds.split(",")], measures=MEASURES, folder="crops",
         )  # fmt: skip
-        sheet(crops, every, options.sheet)
+        if options.sheet is not None:
+            sheet(crops, every, options.sheet)
     new = json.loads(to_json(result))
     for figures in new["methods"].values():
         figures.pop("images", None)
@@ -238,7 +242,7 @@ def main() -> None:
     }  # fmt: skip
     options.output.write_text(json.dumps(content, indent=1) + "\n")
     options.page.write_text(page(content))
-    print(f"{len(every)} rows: {options.output}, {options.page}, {options.sheet}")
+    print(f"{len(every)} rows: {options.output}, {options.page}")
 
 
 if __name__ == "__main__":
