@@ -5,9 +5,9 @@
 Each WEIGHTS is a folder or file of a trained method; several of one method give its curve over training time, and the
 one trained longest stands in the table. `--data` holds the benchmarks of `quality.crops` (Set14, BSD100); the 34 crops
 of 128x128 are measured under the protocol y-modern, by a factor of 4, with as many evaluations of the network as
-`EVALUATIONS` says. Writes benchmarks/results/methods.json and docs/methods.md; with `--sheet` a picture of five crops by
-every method, for the eye alone: the crops may not be published. Rows of methods that are not named are kept. Nothing is
-timed.
+`EVALUATIONS` says. Writes benchmarks/results/methods.json and docs/methods.md; with `--sheet` a picture of five crops
+by every method, for the eye alone: the crops may not be published. Rows of methods that are not named are kept. Nothing
+is timed.
 """
 
 from __future__ import annotations
