@@ -297,25 +297,31 @@ def _resize_axis_uint8(
     rounded = torch.floor(passed + 0.5)
     # Sums of so many products of at most 255 err by less than this, four times over.
     limit = 4 * 255 * (weights.shape[1] + 1) * 2.0**-24
-    unsure = passed.sub_(rounded).abs_() > 0.5 - limit
+    unsure = (passed.sub_(rounded).abs_() > 0.5 - limit).flatten().nonzero().flatten()
     rounded = rounded.clamp_(0, 255).to(torch.uint8)
-    count = int(unsure.sum())
-    if 4 * count > unsure.numel():
+    if 4 * len(unsure) > rounded.numel():
         exact = _resize_axis(picture.to(torch.float64), axis, weights, indices)
         return torch.floor(exact + 0.5).clamp_(0, 255).to(torch.uint8)
-    if count:
-        planes = picture.reshape(-1, *picture.shape[-2:])
-        plane, row, column = unsure.reshape(-1, *unsure.shape[-2:]).nonzero(as_tuple=True)
-        weights, indices = weights.to(picture.device), indices.to(picture.device)
-        place = row if axis == -2 else column
-        exact = torch.zeros(count, dtype=torch.float64, device=picture.device)
-        for k in range(weights.shape[1]):
-            at = indices[place, k]
-            sample = planes[plane, at, column] if axis == -2 else planes[plane, row, at]
-            exact = torch.addcmul(exact, sample.to(torch.float64), weights[place, k])
-        whole = torch.floor(exact + 0.5).clamp_(0, 255).to(torch.uint8)
-        rounded.reshape(-1, *rounded.shape[-2:])[plane, row, column] = whole
+    if len(unsure):
+        rounded.view(-1)[unsure] = _exactly(picture, axis, unsure, rounded.shape[-2:], weights, indices)
     return rounded
+
+
+def _exactly(picture: Tensor, axis: int, places: Tensor, size: torch.Size, weights: Tensor, indices: Tensor) -> Tensor:
+    """The samples of one pass at flat `places` of a result of `size` (h, w) a plane, tap by tap in float64."""
+    weights, indices = weights.to(picture.device), indices.to(picture.device)
+    samples, width = picture.reshape(-1), picture.shape[-1]
+    line, column = places // size[1], places % size[1]
+    if axis == -2:
+        row, step = line % size[0], width
+        origin = line // size[0] * (picture.shape[-2] * width) + column
+    else:
+        row, step, origin = column, 1, line * width
+    exact = torch.zeros(len(places), dtype=torch.float64, device=picture.device)
+    for k in range(weights.shape[1]):
+        at = torch.add(origin, indices[:, k].index_select(0, row), alpha=step)
+        exact.addcmul_(samples.index_select(0, at).to(torch.float64), weights[:, k].index_select(0, row))
+    return torch.floor(exact.add_(0.5)).clamp_(0, 255).to(torch.uint8)
 
 
 def modcrop(picture: Tensor, *, multiple: int) -> Tensor:

@@ -89,20 +89,14 @@ class FilterAxis:
 
 @dataclass(frozen=True)
 class AreaAxis:
-    """Means over n_out equal lengths of the axis, whose ends may lie inside samples: `whole` counts those in full."""
+    """Means over n_out equal lengths of the axis, whose ends may lie inside samples."""
 
     n_in: int
     n_out: int
-    whole: bool = False
 
     def taps(self) -> tuple[Tensor, Tensor]:
         length = self.n_in / self.n_out
         start = length * torch.arange(self.n_out, dtype=torch.float64)
-        if self.whole:
-            first, last = torch.floor(start + 1e-9), torch.ceil(start + length - 1e-9)
-            position = first[:, None] + torch.arange(math.ceil(length) + 1, dtype=torch.float64)
-            weights = (position < last[:, None]).double()
-            return weights / weights.sum(1, keepdim=True), position.to(torch.int64).clamp(max=self.n_in - 1)
         # The tiny term keeps ends that fall on the edge of a sample, but for rounding, on it.
         first = torch.floor(start + 1e-9)
         position = first[:, None] + torch.arange(math.ceil(length) + 1, dtype=torch.float64)
@@ -346,15 +340,14 @@ def average(*, height: int, width: int, scale: int, border: Border = "symmetric"
     return Separable(rows, columns)
 
 
-def area(*, height: int, width: int, size: Size, whole: bool = False) -> Separable:
+def area(*, height: int, width: int, size: Size) -> Separable:
     """Means over the areas of `size` equal pixels: OpenCV's INTER_AREA, to shrink and to enlarge.
 
-    With `whole` every pixel that an area touches counts in full: PyTorch's adaptive mean, "area" of its `interpolate`.
     Raises UsageError for sides below 1.
     """
     check_size("area", height, width)
     check_size("area", *size)
-    return Separable(AreaAxis(height, size[0], whole), AreaAxis(width, size[1], whole))
+    return Separable(AreaAxis(height, size[0]), AreaAxis(width, size[1]))
 
 
 def _check_border(border: str) -> None:
