@@ -10,7 +10,9 @@ import torch
 from mezzotint.bridges import VP
 from mezzotint.errors import UsageError
 from mezzotint.noise import Noise
+from mezzotint.operators.bicubic import BicubicDown
 from mezzotint.operators.diagonal import Average, Grey, Identity, Mask
+from mezzotint.operators.named import named_operator
 from mezzotint.operators.separable import gaussian, resize
 from mezzotint.samplers.step import Estimate
 from mezzotint.schedules import LinearSDE
@@ -93,6 +95,7 @@ def test_the_posterior_in_any_number_of_steps(noise, steps):
     "operator",
     [
         resize(height=12, width=16, scale=4),
+        BicubicDown(scale=4, height=16, width=12),
         resize(height=13, width=9, scale=2),
         Average(scale=2, height=8, width=12),
         gaussian(height=12, width=8, scale=2, sigma=1.2),
@@ -116,6 +119,26 @@ def test_the_gain_is_that_of_dense_matrices(operator, noise):
     known = Measurement(operator, operator.A(y.reshape(1, 3, height, width)), noise)
     posterior = Posterior.at(known, Stationary(variances), math.inf, like=y.reshape(1, 3, height, width))
     assert (posterior.gain(known.x).flatten() - gain @ (A @ y)).abs().max() < 1e-7
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["bicubic", "average", "identity"])
+def test_the_system_of_a_named_reduction_is_diagonal_in_cosines(name, noise, monkeypatch):
+    """Conjugate gradients are then done in one step, with a second for rounding, for steep spectra as well."""
+    operator = named_operator(name, scale=1 if name == "identity" else 4).for_large(24, 32)
+    variances = torch.exp(-0.4 * rings(24, 32)).expand(3, -1, -1)
+    applied, forward = [], type(operator).A
+
+    def counted(self, y):
+        applied.append(1)
+        return forward(self, y)
+
+    x = operator.A(torch.randn(1, 3, 24, 32, dtype=F64, generator=torch.Generator().manual_seed(2)))
+    like = torch.zeros(1, 3, 24, 32, dtype=F64)
+    posterior = Posterior.at(Measurement(operator, x, noise), Stationary(variances), math.inf, like=like)
+    monkeypatch.setattr(type(operator), "A", counted)
+    posterior.gain(x)
+    assert len(applied) <= 3
 
 
 def test_without_noise_the_measurement_is_met_on_odd_sizes_in_float32():

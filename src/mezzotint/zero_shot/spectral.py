@@ -27,8 +27,9 @@ from torch import Tensor
 
 from mezzotint.bridges import Bridge
 from mezzotint.errors import UsageError
+from mezzotint.operators.bicubic import BicubicDown
 from mezzotint.operators.diagonal import Average, Identity
-from mezzotint.operators.separable import FilterAxis, Separable, matrix
+from mezzotint.operators.separable import FilterAxis, Separable, matrix, resize
 from mezzotint.samplers.coordinates import times_of
 from mezzotint.samplers.step import Estimate, Field
 from mezzotint.zero_shot.error_spectrum import ErrorSpectrum, colours, cosines, from_cosines, to_cosines
@@ -159,6 +160,9 @@ def _shaped(field: Tensor, like: Tensor) -> Tensor:
 def _axes(known: Measurement) -> tuple[Tensor, Tensor] | None:
     """The matrices of rows and columns of a separable operator."""
     operator = known.operator
+    if isinstance(operator, BicubicDown):
+        # The same map in blocks of convolutions, which shows no matrices.
+        operator = resize(height=operator.height, width=operator.width, scale=operator.scale)
     if isinstance(operator, Separable):
         return matrix(operator.rows), matrix(operator.columns)
     if isinstance(operator, Average):
