@@ -35,7 +35,7 @@ class Settings:
     consistent: bool | None
     colour: str
     operator: str | None
-    noise: float | None
+    noise: float | str | None
     tile: int | str | None
     range: tuple[float, float] | None
     deadline: float | None
@@ -170,12 +170,15 @@ def asked(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"What made the input small, for zero-shot solvers: {options.OPERATORS}; bicubic if left out.",
+            help=f"What made the input small, for zero-shot solvers: auto, {options.OPERATORS}; bicubic if left out.",
         ),
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(metavar="SIGMA", help="Standard deviation of the input's noise in grey levels, for solvers."),
+        typer.Option(
+            metavar="SIGMA|auto",
+            help="Standard deviation of the input's noise in grey levels, for solvers; 0 if left out.",
+        ),
     ] = None,
     tile: Annotated[
         str, typer.Option(metavar="PIXELS|auto|none", help="Side of the tiles of the input worked on at a time.")
@@ -236,7 +239,7 @@ def asked(
         consistent=consistent,
         colour=options.one_of(colour, option="--colour", choices=options.COLOURS),
         operator=operator,
-        noise=None if noise is None else options.real(noise, option="--noise", low=0, high=options.LARGEST_NOISE),
+        noise=options.noise(noise),
         tile=options.tile(tile),
         range=None if range is None else options.range_of_values(range),
         deadline=None if deadline is None else options.seconds(deadline, option="--deadline"),

@@ -103,6 +103,11 @@ def range_of_values(text: str) -> tuple[float, float]:
     return low, high
 
 
+def noise(text: str | None) -> float | str | None:
+    """Return the standard deviation in grey levels that an option was given, "auto", or None where it was left out."""
+    return text if text in (None, "auto") else real(text, option="--noise", low=0, high=LARGEST_NOISE)
+
+
 def tile(text: str) -> int | str | None:
     """Return the side of a tile in input pixels, "auto", or None for the whole picture at once."""
     if text == "auto":

@@ -78,7 +78,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "memory": found.memory,
         "seconds": round(found.seconds, 3),
         "deadline": None if deadline is None else deadline.chosen,
-        "notes": [*picture.notes, *dict.fromkeys(note for target in targets for note in target.notes)],
+        "notes": list(dict.fromkeys([*picture.notes, *prepared.estimates, *(n for t in targets for n in t.notes)])),
         "exists": [str(target.path) for target in targets if target.path.exists()],
     }
 

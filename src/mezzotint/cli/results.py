@@ -185,6 +185,8 @@ class Maker:
                 entry.expect(target.path, record)
                 self._write(made, target, record, source=source, scale=_scale(record))
                 records[k] = record
+        for note in prepared.estimates:
+            messages.say(f"{source}: {note}")
         for note in dict.fromkeys(note for k in pending for note in targets[k].notes):
             messages.say(f"{targets[pending[0]].path}: {note}")
         if moments is not None and self.files.spread is not None:

@@ -26,7 +26,7 @@ from mezzotint.record import Consistency, Deadline, Machine, Record, Request, li
 from mezzotint.upscaler import passes, planning
 from mezzotint.upscaler.engines import Diffusion, Engine, Interpolation, Refinement, Regression, Settings
 from mezzotint.upscaler.planning import Plan
-from mezzotint.upscaler.restoration import InColour, Restoration, known
+from mezzotint.upscaler.restoration import AUTO, InColour, Restoration, estimated, known
 from mezzotint.upscaler.samples import Coding, survey
 from mezzotint.upscaler.work import Job, Moments, Rows, RowSink, Sink
 
@@ -145,7 +145,7 @@ class Upscaler:
         consistent: bool | None = None,
         colour: str = "none",
         operator: str | NamedOperator | None = None,
-        noise: float | None = None,
+        noise: float | str | None = None,
         tile: int | str | None = "auto",
         range: tuple[float, float] | None = None,
     ) -> Request:
@@ -177,13 +177,14 @@ class Upscaler:
         consistent: bool | None = None,
         colour: str = "none",
         operator: str | NamedOperator | None = None,
-        noise: float | None = None,
+        noise: float | str | None = None,
         tile: int | str | None = "auto",
     ) -> Job:
         """Return what `enlarge` takes: every option checked, and one look at all samples `rows` (h w n).
 
-        `operator` and `noise`, in grey levels, are what a zero-shot solver is told of how the picture was made.
-        Raises UsageError for a wrong option, InputError for samples that cannot be used.
+        `operator` and `noise`, in grey levels, are what a zero-shot solver is told of how the picture was made; "auto"
+        is estimated from it, and stands in the request as what was found. Raises UsageError for a wrong option,
+        InputError for samples that cannot be used.
         """
         settings = self._settings(
             steps=steps, realism=realism, guidance=guidance, samples=samples, tile=tile, colour=colour
@@ -196,7 +197,7 @@ class Upscaler:
         first = _seed(seed, samples)
         consistent = self.consistent if consistent is None else consistent
         self._check_told(operator, noise, consistent=consistent)
-        told = known(operator, noise, small=(h, w), size=size) if restores else None
+        told = estimated(rows, coding, operator, noise, size=size) if restores else None
         settings = dataclasses.replace(settings, known=told)
         chain = self._chain(h, w, size, consistent=consistent)
         seen = survey(rows, coding)
@@ -327,7 +328,7 @@ class Upscaler:
         consistent: bool | None = None,
         colour: str = "none",
         operator: str | NamedOperator | None = None,
-        noise: float | None = None,
+        noise: float | str | None = None,
         tile: int | str | None = "auto",
         range: tuple[float, float] | None = None,
         spread: bool = False,
@@ -341,7 +342,7 @@ class Upscaler:
         that was trained for it obeys the picture: 1 as trained, more is more. `colour` "mean-std" or "wavelet" gives
         the result the colours of the picture (`mezzotint.colour`). `operator` and `noise` tell a zero-shot solver how
         the picture was made: a name of `operators.named` ("bicubic" unless given), and a standard deviation in grey
-        levels; a scale of 1 is for them. Every picture of a torch batch gets the noise of
+        levels, or "auto" to estimate them; a scale of 1 is for them. Every picture of a torch batch gets the noise of
         its own pixels, so it comes out as it does alone. A float picture lies in [0, 1] unless `range` names the
         values that are black and white. Raises UsageError for a wrong option, InputError for a picture that cannot be
         used.
@@ -380,13 +381,14 @@ class Upscaler:
 
     # -- options ----------------------------------------------------------------------------------------------------
 
-    def _check_told(self, operator: str | NamedOperator | None, noise: float | None, *, consistent: bool) -> None:
+    def _check_told(
+        self, operator: str | NamedOperator | None, noise: float | str | None, *, consistent: bool
+    ) -> None:
         """Raise UsageError where something is said of the picture that this method does not take."""
         if isinstance(self.engine, Restoration):
             if consistent and noise:
-                raise UsageError(
-                    f"--consistent would bring the noise of {noise:g} grey levels into the result: leave one out"
-                )
+                level = f"{noise:g} grey levels" if isinstance(noise, float | int) else "the picture"
+                raise UsageError(f"--consistent would bring the noise of {level} into the result: leave one out")
             return
         for option, value in (("operator", operator), ("noise", noise)):
             if value is not None:
@@ -419,7 +421,7 @@ class Upscaler:
         if not isinstance(self.engine, Restoration):
             return np.zeros((16, 16, 3), dtype=np.uint8)
         side = 16 * max(1, round(scale)) if scale == round(scale) else 16
-        told = known(operator, None, small=(16, 16), size=(side, side)).operator
+        told = known(None if operator == AUTO else operator, None, small=(16, 16), size=(side, side)).operator
         h, w = (16, 16) if told.size is None else told.size_out(told.size)
         return np.zeros((h, w, min(3, self.engine.method.channels)), dtype=np.uint8)
 
@@ -462,6 +464,7 @@ class Upscaler:
             adapted.append("transparency: colours bled under it for the method, the input's own kept where alpha is 0")
         if job.survey.alpha is not None and not job.survey.constant_alpha():
             adapted.append("alpha: enlarged by bicubic interpolation, clipped")
+        adapted += job.estimates
         if len(request.chain) > 1:
             adapted.append("size: " + ", then ".join(request.chain))
         return tuple(adapted)

@@ -1,4 +1,4 @@
-"""Pictures made small by a known operator with known noise: the engine of the solvers, and what it is told."""
+"""Pictures made small by an operator with noise: the engine of the solvers, and what it is told or finds itself."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mezzotint.images import bands
 from mezzotint.methods.restorer import DEFAULT_OPERATOR, Restorer, read_mask
 from mezzotint.noise import Noise
 from mezzotint.operators.diagonal import Identity
+from mezzotint.operators.estimate import blur_width, noise_level
 from mezzotint.operators.linear import LinearOperator
 from mezzotint.operators.named import NamedOperator, named_operator
 from mezzotint.samplers import Move
@@ -24,6 +25,15 @@ from mezzotint.upscaler.samples import Coding
 from mezzotint.upscaler.work import Rows
 
 NOISE_LIMIT = 1000.0
+AUTO = "auto"
+SMALLEST_SIDE = 16
+"""Pixels a side of a picture that says something of its making."""
+SMALLEST_NOISE = 2.0
+"""Grey levels below which noise that was found counts as none: the texture of sharp photographs passes for as much."""
+SMALLEST_WIDTH = 0.75
+"""Small pixels up to which a blur that was found counts as that of a reduction without any: soft photographs reach it."""
+_SEEN = 1024
+"""Pixels a side of the middle of a large picture, which says as much as the whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +41,15 @@ class Known:
     """What is known of how a picture was made small.
 
     operator: for pictures of any size. noise: the deviation of what was added, in grey levels of 255. name: of the
-    operator without folders, as a record holds it. sha256: of the files that it was read from, "" for none.
+    operator without folders, as a record holds it. sha256: of the files that it was read from, "" for none. found: what
+    was estimated from the picture, in words.
     """
 
     operator: NamedOperator
     noise: float
     name: str
     sha256: str = ""
+    found: tuple[str, ...] = ()
 
     @property
     def sigma(self) -> float:
@@ -79,14 +91,62 @@ def known(
         digest.update(repr(tuple(mask.shape)).encode() + (mask != 0).to(torch.uint8).numpy().tobytes())
         return mask
 
-    factor = size[0] / small[0]
-    if size[0] % small[0] or size[1] % small[1] or size[0] // small[0] != size[1] // small[1]:
+    found = named_operator(text, scale=_factor(small, size), read_mask=reading)
+    return Known(found, float(noise), _plain(text), digest.hexdigest() if read else "")
+
+
+def estimated(
+    rows: Rows, coding: Coding, operator: str | NamedOperator | None, noise: float | str | None, *,
+    size: tuple[int, int],
+) -> Known:  # fmt: skip
+    """What the options say of a picture h w n whose large one has `size`, with what is AUTO estimated from its middle.
+
+    A blur of at most SMALLEST_WIDTH small pixels is that of "bicubic" ("identity" at scale 1), a wider one is
+    "gaussian:SIGMA"; noise below SMALLEST_NOISE is 0. Raises what `known` raises, UsageError for the noise of a picture
+    with holes, InputError for pictures with a side below SMALLEST_SIDE.
+    """
+    small = (int(rows.shape[0]), int(rows.shape[1]))
+    if isinstance(noise, str) and noise != AUTO:
+        raise UsageError(f"noise {noise!r} is no standard deviation in grey levels: use a number or {AUTO}")
+    asked = [option for option, value in (("--operator", operator), ("--noise", noise)) if value == AUTO]
+    if asked and min(small) < SMALLEST_SIDE:
+        raise InputError(
+            f"{' and '.join(asked)} {AUTO}: a picture of {small[1]}x{small[0]} pixels says too little of its making, "
+            f"which takes {SMALLEST_SIDE} a side: say it"
+        )
+    found: tuple[str, ...] = ()
+    if operator == AUTO:
+        factor = _factor(small, size)
+        width = float(blur_width(_middle(rows, coding), scale=factor)[0])
+        plain = DEFAULT_OPERATOR if factor > 1 else "identity"
+        operator = f"gaussian:{width:.2f}" if width > SMALLEST_WIDTH * factor else plain
+        found = (f"operator: {operator}, by a blur that looks {width:.2f} pixels wide",)
+    told = known(operator, None if isinstance(noise, str) else noise, small=small, size=size)
+    if noise == AUTO:
+        if told.operator.size is not None:
+            raise UsageError(f"--noise {AUTO}: the noise of a picture with holes cannot be estimated: name it, or 0")
+        level = round(float(noise_level(_middle(rows, coding)).mean()), 2)
+        told = replace(told, noise=level if level >= SMALLEST_NOISE else 0.0)
+        found += (f"noise: {told.noise:g} grey levels, estimated as {level:g}",)
+    return replace(told, found=found)
+
+
+def _middle(rows: Rows, coding: Coding) -> Tensor:
+    """The colours of the middle of a picture, (1, c, h, w) in [0, 1]."""
+    top, left = (max(0, (n - _SEEN) // 2) for n in rows.shape[:2])
+    part = rows[slice(top, top + _SEEN)][:, left : left + _SEEN]
+    return coding.decode(part)[:, : coding.channels]
+
+
+def _factor(small: tuple[int, int], size: tuple[int, int]) -> int:
+    """The whole scale from one (height, width) to the other; UsageError where there is none."""
+    factor = size[0] // small[0]
+    if (small[0] * factor, small[1] * factor) != size:
         raise UsageError(
             f"a solver takes whole scales, and {size[1]}x{size[0]} is none of {small[1]}x{small[0]}: use for example "
             "--scale 4"
         )
-    found = named_operator(text, scale=factor, read_mask=reading)
-    return Known(found, float(noise), _plain(text), digest.hexdigest() if read else "")
+    return factor
 
 
 def _plain(name: str) -> str:

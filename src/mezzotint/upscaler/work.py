@@ -46,6 +46,11 @@ class Job:
     settings: Settings
     samples: int
 
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        """What was estimated from the picture instead of being told, in words."""
+        return () if self.settings.known is None else self.settings.known.found
+
 
 class Moments:
     """Mean and squared deviation of a job's samples, pixel by pixel, as they come (Welford 1962).
