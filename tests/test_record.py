@@ -127,6 +127,14 @@ def test_records_of_the_third_format_are_read() -> None:
         _request(noise=-1.0)
 
 
+def test_records_of_the_fourth_format_are_read() -> None:
+    content = json.loads(to_json(_full()))
+    content["format"] = 4
+    del content["machine"]["engine"]
+    record = from_json(json.dumps(content))
+    assert record == _full() and record.machine is not None and record.machine.engine == "eager"
+
+
 def test_newer_records_are_refused_with_the_way_out() -> None:
     content = json.loads(to_json(_full()))
     content["format"] = FORMAT + 1
@@ -264,7 +272,8 @@ def test_a_missing_source_is_named(tmp_path: Path) -> None:
 
 
 def test_the_machine_is_this_one() -> None:
-    machine = Machine.here(device="cuda:1", dtype=str(torch.float16))
+    machine = Machine.here(device="cuda:1", dtype=str(torch.float16), engine="compile")
+    assert machine.engine == "compile"
     assert (machine.device, machine.dtype, machine.threads) == ("cuda", "float16", torch.get_num_threads())
     assert machine.python == platform.python_version() and platform.machine() in machine.platform
 

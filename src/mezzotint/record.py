@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from mezzotint import __version__
 from mezzotint.errors import InputError
 
-FORMAT = 4
+FORMAT = 5
 """The format that is written; older ones are read as well."""
 
 Side = Annotated[int, Field(ge=1)]
@@ -88,7 +88,8 @@ class Machine(_Strict):
     """What a result was computed on and in: enough to explain a last bit that differs, nothing that names a computer.
 
     `device` as PyTorch names its kind ("cpu", "cuda", "mps"), `dtype` of the network ("float32"), `threads` of one
-    operation, `platform` is system and processor ("Linux x86_64"), `python` its version.
+    operation, `platform` is system and processor ("Linux x86_64"), `python` its version. `engine` computed the networks
+    ("eager", "compile", "openvino").
     """
 
     device: str
@@ -96,9 +97,10 @@ class Machine(_Strict):
     threads: int = Field(ge=1)
     platform: str
     python: str
+    engine: str = "eager"
 
     @classmethod
-    def here(cls, *, device: str = "cpu", dtype: str = "float32") -> Machine:
+    def here(cls, *, device: str = "cpu", dtype: str = "float32", engine: str = "eager") -> Machine:
         """Return what this process runs on; `device` and `dtype` may be given as PyTorch prints them."""
         import torch
 
@@ -108,6 +110,7 @@ class Machine(_Strict):
             threads=torch.get_num_threads(),
             platform=f"{platform.system()} {platform.machine()}",
             python=platform.python_version(),
+            engine=engine,
         )
 
 
@@ -242,9 +245,12 @@ def _libraries() -> Mapping[str, str]:
     }
 
 
-def libraries() -> dict[str, str]:
-    """Return the versions of the libraries that a result may depend on."""
-    return dict(_libraries())
+def libraries(*, engine: str = "eager") -> dict[str, str]:
+    """Return the versions of the libraries that a result may depend on, where this engine computed the networks."""
+    found = dict(_libraries())
+    if engine == "openvino":
+        found["openvino"] = metadata.version("openvino")
+    return dict(sorted(found.items()))
 
 
 def source_of(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -320,8 +326,13 @@ def _from_3(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def _from_4(content: dict[str, Any]) -> dict[str, Any]:
+    """Format 5 adds the engine to the machine, eager by default."""
+    return content
+
+
 # How a record of format k + 1 becomes one of format k + 2.
-_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1, _from_2, _from_3)
+_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_1, _from_2, _from_3, _from_4)
 
 
 def _version(content: dict[str, Any]) -> str:

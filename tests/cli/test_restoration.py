@@ -13,6 +13,7 @@ import torch
 import mezzotint
 from mezzotint import images
 from mezzotint.operators.named import named_operator
+from mezzotint.record import FORMAT
 
 Command = Callable[..., "object"]
 
@@ -66,7 +67,7 @@ def test_a_picture_is_restored_and_fits_its_input(
     assert made.rows.shape == (12 * scale, 16 * scale, 3)
     request = record["request"]
     assert (request["operator"], request["noise"], request["method"]) == (operator, 0.0, "ddnm@released")
-    assert record["format"] == 4 and record["recipe"] == "ddnm" and record["evaluations"] == 3
+    assert record["format"] == FORMAT and record["recipe"] == "ddnm" and record["evaluations"] == 3
     assert record["consistency"]["operator"].startswith(operator)
     # What was clipped to [0, 1] may be missing; the record says how much.
     small = named_operator(operator, scale=scale).for_small(12, 16).A(

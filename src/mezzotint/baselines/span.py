@@ -27,6 +27,11 @@ class Predictor:
         """Pixels of x to each side that a large pixel depends on."""
         return self.network.reach
 
+    @property
+    def networks(self) -> tuple[Span, ...]:
+        """What an engine may compute (`networks.engines`)."""
+        return (self.network,)
+
     @torch.no_grad()
     def __call__(self, x: Tensor, *, scale: float | None = None, size: tuple[int, int] | None = None) -> Tensor:
         goal = (x.shape[-2] * self.scale, x.shape[-1] * self.scale)

@@ -102,6 +102,7 @@ class Asked:
     jobs: list[outputs.Job]
     method: str
     device: str
+    engine: str
     output: str | None
     settings: Settings
     files: Files
@@ -113,7 +114,7 @@ class Asked:
         from mezzotint.upscaler import load
 
         try:
-            upscaler = load(self.method, device=self.device)
+            upscaler = load(self.method, device=self.device, engine=self.engine)
         except MezzotintError as error:
             raise UsageError(str(error)) from None
         self.settings.check(upscaler)
@@ -190,6 +191,7 @@ def asked(
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(options.DEVICES)}.")] = "auto",
+    engine: Annotated[str, typer.Option(metavar="NAME", help=options.ENGINES_HELP)] = "eager",
     format: Annotated[
         str | None,
         typer.Option(metavar="EXT", help="Format of the results: png, jpg, tif, webp, avif, ppm or pfm."),
@@ -245,6 +247,7 @@ def asked(
         deadline=None if deadline is None else options.seconds(deadline, option="--deadline"),
     )
     options.one_of(device, option="--device", choices=options.DEVICES)
+    options.one_of(engine, option="--engine", choices=options.ENGINES)
     files = Files(
         quality=None if quality is None else options.integer(quality, option="--quality", low=1, high=100),
         strip=strip,
@@ -256,7 +259,7 @@ def asked(
     if spread is not None and len(sources) > 1:
         raise UsageError(f"--spread writes one file for {len(sources)} inputs: name one input")
     jobs = outputs.plan(sources, output=output, size=size, samples=count, format=format)
-    return Asked(jobs, method, device, output, settings, files, events, quiet)
+    return Asked(jobs, method, device, engine, output, settings, files, events, quiet)
 
 
 def command(work: Callable[[Asked], int]) -> Callable[..., int]:

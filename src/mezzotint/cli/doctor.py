@@ -14,7 +14,7 @@ from mezzotint.cli import exits
 from mezzotint.cli.messages import one_line
 
 _LIBRARIES = ("torch", "numpy", "pyvips", "pyvips-binary", "pydantic", "safetensors", "typer", "rich")
-_EXTRAS = ("accelerate", "huggingface-hub")
+_EXTRAS = ("accelerate", "huggingface-hub", "openvino")
 
 
 def doctor() -> int:

@@ -83,6 +83,7 @@ def evaluate(
         str, typer.Option(metavar="K", help="K seeds from the given one on: for the spread and its calibration.")
     ] = "1",
     device: Annotated[str, typer.Option(metavar="NAME", help=f"{', '.join(options.DEVICES)}.")] = "auto",
+    engine: Annotated[str, typer.Option(metavar="NAME", help=options.ENGINES_HELP)] = "eager",
     as_json: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write every figure; - is stdout.")
     ] = None,
@@ -95,6 +96,7 @@ def evaluate(
     seeds = _seeds(seed, samples)
     options.one_of(colour, option="--colour", choices=options.COLOURS)
     options.one_of(device, option="--device", choices=options.DEVICES)
+    options.one_of(engine, option="--engine", choices=options.ENGINES)
     values = Grid(
         steps=(None,)
         if steps is None
@@ -131,12 +133,15 @@ def evaluate(
             candidate
             for name in method
             for candidate in _candidates(
-                name, values, scale=factor, consistent=consistent, colour=colour, told=told, device=device
-            )
+                name, values, scale=factor, consistent=consistent, colour=colour, told=told, device=device,
+                engine=engine,
+            )  # fmt: skip
         ]
     except MezzotintError as error:
         raise UsageError(str(error)) from None
     _check_used(values, candidates)
+    if engine != "eager" and all("engine" not in candidate.settings for candidate in candidates):
+        raise UsageError(f"none of the methods has a network for --engine {engine}: leave it out")
     messages = Messages(quiet=quiet)
     gallery = None if report is None else Gallery()
     total = len(files) * sum(1 if candidate.deterministic else len(seeds) for candidate in candidates)
@@ -227,7 +232,15 @@ def _seeds(seed: str, samples: str) -> tuple[int, ...]:
 
 
 def _candidates(
-    name: str, values: Grid, *, scale: float, consistent: bool | None, colour: str, told: Told, device: str
+    name: str,
+    values: Grid,
+    *,
+    scale: float,
+    consistent: bool | None,
+    colour: str,
+    told: Told,
+    device: str,
+    engine: str,
 ) -> Iterator[Candidate]:
     """Yield a method with each of the settings that it takes."""
     from mezzotint.upscaler import Interpolation, load
@@ -236,6 +249,8 @@ def _candidates(
     if isinstance(upscaler.engine, Interpolation):
         yield _baseline(name, upscaler.engine, scale=scale)
         return
+    if engine != "eager":
+        upscaler = load(name, device=device, engine=engine)
     realisms = values.realism if upscaler.realism is not None else (None,)
     strengths = values.guidance if upscaler.engine.guidable else (None,)
     for steps, realism, guidance in itertools.product(values.steps, realisms, strengths):
@@ -308,6 +323,7 @@ def _diffusion(
         "consistent": upscaler.consistent if consistent is None else consistent,
         "colour": colour,
         "weights": upscaler.weights,
+        "engine": upscaler.network_engine,
         **({"operator": told.operator or "bicubic", "noise": told.noise or 0.0} if restores else {}),
     }
     fixed = settings["realism"] == 0

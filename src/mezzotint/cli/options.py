@@ -16,6 +16,8 @@ LARGEST_NOISE = 1000
 OPERATORS = "bicubic, lanczos, average, gaussian:SIGMA, mask:FILE, grey, identity or FILE.toml"
 COLOURS = ("none", "mean-std", "wavelet")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ENGINES = ("eager", "compile", "openvino")
+ENGINES_HELP = f"What computes the networks: {', '.join(ENGINES)} (docs/engines.md)."
 
 
 def integer(text: str, *, option: str, low: int, high: int | None = None) -> int:

@@ -62,6 +62,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "coding": request.coding,
         "method": upscaler.name,
         "reason": upscaler.reason,
+        "engine": upscaler.network_engine,
         "steps": found.steps,
         "realism": request.realism,
         "guidance": request.guidance,
@@ -104,7 +105,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(("chain", ", then ".join(steps)))
     lines += [("tiles", reason) for reason in facts["reasons"]]
     lines += [
-        ("network", f"{facts['evaluations']} evaluations"),
+        ("network", f"{facts['evaluations']} evaluations, engine {facts['engine']}"),
         ("memory", f"about {facts['memory'] / 2**20:.0f} MiB beside PyTorch, the input and the result"),
         ("time", f"about {facts['seconds']:.3g} s"),
     ]

@@ -224,7 +224,8 @@ def _replay(
     request = record.request
     before = images.read(result)
     source, how = _source(request, record.source, given=given, file=file, result=result)
-    upscaler = _loaded(request, weights=weights, device=device or _recorded_device(record))
+    device = device or _recorded_device(record)
+    upscaler = _loaded(request, weights=weights, device=device, engine=_recorded_engine(record, device=device))
     arguments = _arguments(record) | _told(request, given=operator, file=file, result=result)
     try:
         picture = images.read(source)
@@ -244,7 +245,7 @@ def _replay(
         seconds = time.perf_counter() - began
     except UsageError as error:
         raise InputError(f"{result}: the record asks for what this version cannot do: {one_line(error)}") from error
-    here = Machine.here(device=str(upscaler.device))
+    here = Machine.here(device=str(upscaler.device), engine=upscaler.network_engine)
     return {
         "result": str(result),
         "input": str(source),
@@ -255,7 +256,7 @@ def _replay(
         "weights": request.weights,
         "seconds": round(seconds, 3),
         **_compared(record, before=before, source=picture, made=made, result=result),
-        "environment": _environment(record, here=here, libraries=libraries()),
+        "environment": _environment(record, here=here, libraries=libraries(engine=here.engine)),
         "warnings": warnings,
     }
 
@@ -319,12 +320,12 @@ def _mismatch(picture: Picture, request: Request) -> str | None:
     return None if number == request.picture else f"its pixels have the number {number}"
 
 
-def _loaded(request: Request, *, weights: str | None, device: str) -> Upscaler:
+def _loaded(request: Request, *, weights: str | None, device: str, engine: str) -> Upscaler:
     """Return the upscaler of the recorded method; raises InputError where its weights are not the recorded ones."""
     from mezzotint.upscaler import load
 
     try:
-        upscaler = load(_place(request, weights), device=device)
+        upscaler = load(_place(request, weights), device=device, engine=engine)
     except MezzotintError as error:
         if weights is not None:
             raise UsageError(str(error)) from None
@@ -354,6 +355,18 @@ def _recorded_device(record: Record) -> str:
     """Return the kind of device of the record where this machine has it, else "auto"."""
     kind = "auto" if record.machine is None else record.machine.device
     return kind if kind in options.DEVICES and _is_usable(kind) else "auto"
+
+
+def _recorded_engine(record: Record, *, device: str) -> str:
+    """Return the engine of the record where it works here, else "eager"."""
+    from mezzotint.networks import engines
+
+    engine = "eager" if record.machine is None else record.machine.engine
+    try:
+        engines.check(engine, device="cpu" if device == "auto" else device)
+    except UsageError:
+        return "eager"
+    return engine
 
 
 def _is_usable(device: str) -> bool:

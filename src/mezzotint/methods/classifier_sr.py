@@ -64,6 +64,16 @@ class ClassifierGuided(Recipe):
             Stage("denoiser", {"denoiser": self.network}, {"denoiser": self.loss}, preview=self._preview),
         )
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The denoiser and the classifier."""
+        return (self.network, self.classifier)
+
+    @property
+    def differentiates(self) -> bool:
+        """Always: the classifier leads by its gradient."""
+        return True
+
     def classifier_loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource, norm: Norm | None = None) -> Tensor:
         """-log q(x | z_t) a value of x, without its constant log(2 pi) / 2: a scalar, for y b c H W and x b c h w.
 

@@ -77,6 +77,16 @@ class PredictRefine(nn.Module):
         """Pixels of x to each side that an output pixel depends on after `steps` steps."""
         return self.predictor.reach + 1 + steps * self.refiner.reach
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What an engine may compute (`networks.engines`): the predictor, what the refiner is told, the refiner."""
+        return (self.predictor, self.refiner.guide, self.refiner)
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether sampling asks for gradients of a network."""
+        return False
+
     # -- training ---------------------------------------------------------------------------------------------------
 
     @property

@@ -150,6 +150,16 @@ class Recipe(nn.Module):
         groups, losses = {"denoiser": group}, {"denoiser": self.loss}
         return (Stage("denoiser", groups, losses, preview=self._preview),)
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """What an estimate asks, and an engine may compute (`networks.engines`)."""
+        return (self.network,)
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether sampling asks for gradients of a network."""
+        return False
+
     def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource, norm: Norm | None = None) -> Tensor:
         """The training loss, a scalar, for y b c H W and x b c h w in [-1, 1].
 

@@ -58,6 +58,16 @@ class Restorer(nn.Module):
         self.channels = int(getattr(prior, "channels", 3))
         self.steps_default = solver.steps
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Those of the prior."""
+        return self.prior.networks  # pyright: ignore
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the solver looks through the prior."""
+        return self.solver.gradients
+
     def sample(
         self,
         x: Tensor,

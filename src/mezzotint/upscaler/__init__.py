@@ -21,6 +21,8 @@ from mezzotint.colour import NAMES as COLOURS
 from mezzotint.errors import InputError, UsageError
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.methods.restorer import Restorer
+from mezzotint.networks.engines import check as check_engine
+from mezzotint.networks.engines import use as use_engine
 from mezzotint.operators.named import NamedOperator
 from mezzotint.record import Consistency, Deadline, Machine, Record, Request, libraries
 from mezzotint.upscaler import passes, planning
@@ -74,49 +76,62 @@ class Sample:
     floats: np.ndarray | None = None
 
 
-def load(name: str | Path = "auto", *, device: str = "auto") -> Upscaler:
+def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eager") -> Upscaler:
     """Return the upscaler of a shipped model, a file or folder of weights, a hub id or any name of `methods`.
 
-    Raises UsageError for an unknown name (with the nearest ones) or a recipe that has no weights yet, WeightsError for
-    a damaged file.
+    `engine`: what computes its networks, one of `mezzotint.networks.engines.NAMES`; "openvino" is for the processor.
+    Raises UsageError for an unknown name (with the nearest ones), a recipe that has no weights yet or an engine that
+    cannot work here, WeightsError for a damaged file.
     """
-    where = _device(device)
+    where = _device("cpu" if (device, engine) == ("auto", "openvino") else device)
+    check_engine(engine, device=where.type)
     reason = ""
     if name == "auto":
         name, reason = DEFAULT, f"{DEFAULT} is the only shipped model"
     spec = methods.resolve(str(name))
     if spec.card is not None and spec.card.family == "baseline":
         run = methods.resolve_function(spec.card)()
+        if isinstance(run, Predictor):
+            use_engine(engine, run.networks, device=where.type)
+        elif engine != "eager":
+            raise UsageError(f"{spec.card.name} has no network for --engine {engine}: leave --engine out")
         baseline: Engine = Regression(run) if isinstance(run, Predictor) else Interpolation(run)
-        return Upscaler(spec.card.name, baseline, local=spec.card.local, reason=reason, device=where)
+        return Upscaler(
+            spec.card.name, baseline, local=spec.card.local, reason=reason, device=where, network_engine=engine
+        )
     method, card = methods.load_with_card(str(name))
     if methods.find(card.method).family == "prior":
         place = spec.weights or name
         raise UsageError(f"{card.method} makes nothing larger, it is the prior of a solver: use --method ddnm:{place}")
     method.eval().requires_grad_(False).to(where)
-    engine: Engine
+    use_engine(engine, method.networks, device=where.type, gradients=method.differentiates)  # pyright: ignore
+    runs: Engine
     if isinstance(method, PredictRefine):
-        engine = Refinement(method)
+        runs = Refinement(method)
     else:
-        engine = Restoration(method) if isinstance(method, Restorer) else Diffusion(method, int(card.scale))
+        runs = Restoration(method) if isinstance(method, Restorer) else Diffusion(method, int(card.scale))
     return Upscaler(
         card.name,
-        engine,
+        runs,
         weights=card.digest,
         # The prior of a solver may be local, the solver never is.
-        local=card.local and not isinstance(engine, Restoration),
+        local=card.local and not isinstance(runs, Restoration),
         steps=card.steps_default,
         realism=card.realism_default,
         consistent=card.consistent_default,
         reason=reason,
         device=where,
         card=card,
+        network_engine=engine,
     )
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """Make pictures larger with one engine and its defaults. Build it with `load`."""
+    """Make pictures larger with one engine and its defaults. Build it with `load`.
+
+    `network_engine` says what computes the networks (`mezzotint.networks.engines`).
+    """
 
     name: str
     engine: Engine
@@ -128,6 +143,7 @@ class Upscaler:
     reason: str = ""
     device: torch.device = torch.device("cpu")
     card: Any = None
+    network_engine: str = "eager"
 
     def request(
         self,
@@ -275,7 +291,7 @@ class Upscaler:
                 whole[start:stop] = exact[0].permute(1, 2, 0).cpu().numpy()
         record = Record(
             request=request,
-            libraries=libraries(),
+            libraries=libraries(engine=self.network_engine),
             reason=self.reason,
             adapted=self._adapted(job, request),
             evaluations=self.engine.evaluations(job.settings)
@@ -287,7 +303,7 @@ class Upscaler:
             recipe=self.name if self.card is None else self.card.method,
             sizes=passes.sizes(request, self.engine),
             timings={name: round(value, 3) for name, value in clock.seconds.items()},
-            machine=Machine.here(device=str(self.device)),
+            machine=Machine.here(device=str(self.device), engine=self.network_engine),
         )
         return Sample(out, record, whole)
 
