@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mezzotint.bridges import VE, VP
+from mezzotint.operators.diagonal import Mask
 from mezzotint.operators.resize import imresize
 from mezzotint.samplers.step import Estimate
 from mezzotint.schedules import geometric, linear
@@ -128,7 +129,10 @@ CASES = [(1.0, 1.0, 0.1), (1.0, 0.25, 0.1), (0.25, 0.25, 0.1), (0.25, 1.0, 0.05)
         (DiffPIR(), 100, [(0.9905, 0.00700), (0.8834, 0.10837), (0.7077, 0.07000), (0.9907, 0.00140)]),
         (DiffPIR(zeta=1.0), 100, [(0.9902, 0.00377), (0.8683, 0.05984), (0.6456, 0.04037), (0.9903, 0.00079)]),
         (DiffPIR(7.0), 100, [(0.9420, 0.05134), (0.5759, 0.41475), (0.3187, 0.16098), (0.9445, 0.01141)]),
-        (PiGDM(kernel="ddpm"), 100, [(0.9901, 0.00623), (0.8621, 0.11694), (0.5266, 0.08775), (0.9784, 0.00127)]),
+        (
+            PiGDM(form="theory", kernel="ddpm"), 100,
+            [(0.9901, 0.00623), (0.8621, 0.11694), (0.5266, 0.08775), (0.9784, 0.00127)],
+        ),
         (DPS(form="likelihood"), 100, [(1.0, 0.00250), (0.9987, 0.06043), (0.7980, 0.05988), (1.0, 425869369648.966)]),
     ],
 )
@@ -145,7 +149,10 @@ def test_one_measured_number(solver, steps, expected):
     [
         (DDRM(), [(0.9937, 0.00186), (0.9553, 0.01247), (0.8509, 0.01077), (0.9909, 0.00073)]),
         (DDNM.paper(), [(0.9994, 0.00013), (0.9970, 0.00054), (0.9881, 0.00052), (0.9988, 0.00008)]),
-        (PiGDM(kernel="ddpm"), [(0.9901, 0.00918), (0.8621, 0.13513), (0.5305, 0.10206), (0.9800, 0.00223)]),
+        (
+            PiGDM(form="theory", kernel="ddpm"),
+            [(0.9901, 0.00918), (0.8621, 0.13513), (0.5305, 0.10206), (0.9800, 0.00223)],
+        ),
         (DPS(form="likelihood"), [(1.0, 0.00433), (0.9981, 0.07734), (0.7911, 0.07418), (1.0, 0.00092)]),
     ],
 )
@@ -166,11 +173,59 @@ def test_daps_on_one_number(centre, expected):
             return Estimate(z * (1.0 / (1.0 + s**2)) ** 0.5)
 
     grid = DAPS().grid(bridge, 200)
-    mean, covariance = law(
-        DAPS(centre="mean"), prior, matrix((1.0,)), [1.0], noise=0.1, grid=grid, bridge=bridge, denoise=denoise
-    )
+    whole = DAPS(centre="mean", walk=math.inf)
+    mean, covariance = law(whole, prior, matrix((1.0,)), [1.0], noise=0.1, grid=grid, bridge=bridge, denoise=denoise)
     assert float(mean) == pytest.approx(expected[0], abs=5.1e-5)
     assert float(covariance) == pytest.approx(expected[1], abs=5.1e-6)
+
+
+@pytest.mark.parametrize("levels", [5, 25, 200])
+def test_daps_does_not_drown_what_is_not_measured(levels):
+    """Fine structure of variance 0.001: what the walk of the authors leaves at each level, by hand; never above the
+    truth. Whole draws end with the last level's noise, ten times as much."""
+    c, walk = 0.001, 0.01
+    bridge = VE(geometric(2, low=0.1, high=100.0))
+    grid = DAPS().grid(bridge, levels)
+    stages = [bridge.coefficients(t)[2] for t in grid[:-1]]
+
+    def variance(walk):
+        found, covariance = law(DAPS(centre="mean", walk=walk), scalar(c), matrix((0.0,)), [0.0], grid=grid,
+                                bridge=bridge)  # fmt: skip
+        assert abs(float(found)) < 1e-12
+        return float(covariance)
+
+    wanted = stages[0] ** 2
+    for index, level in enumerate(stages):
+        wanted *= (c / (c + level**2)) ** 2
+        left = walk * (1 - 0.99 * index / (levels - 1))
+        wanted += level**2 * (1 - math.exp(-2 * left / level**2))
+        wanted += stages[index + 1] ** 2 if index + 1 < levels else 0.0
+    assert variance(walk) == pytest.approx(wanted, rel=1e-6)
+    assert variance(walk) < c and variance(math.inf) > 9 * c
+
+
+@pytest.mark.parametrize("steps", [20, 100])
+def test_pigdm_released_bears_what_is_coarse_in_few_steps(steps):
+    """A mode of variance 400, as the mean of a picture has, measured without noise: its answer is the measurement. The
+    theory with c = 1 moves it by up to 1 / a^2 of what is missing, which 20 steps do not bear."""
+    found, _ = law(PiGDM(), scalar(400.0), matrix((1.0,)), [15.0], steps=steps)
+    assert float(found) == pytest.approx(15.0, rel=0.02)
+    theory, _ = law(PiGDM(form="theory"), scalar(400.0), matrix((1.0,)), [15.0], steps=20)
+    assert abs(float(theory) - 15.0) > 1e3
+
+
+def test_the_pull_of_gdp_is_that_of_a_thousand_steps_in_fewer():
+    """On a mode of variance 3 measured as 1, with the strength of pictures of 256 pixels a side: 20 and 100 steps end
+    near the 0.957 of 1000, and without the scaling hardly move. In the paper's form the steps' variance does it."""
+    strong = 2000.0 / (3 * 256**2)
+    for steps in (20, 100):
+        found, _ = law(GDP(), scalar(3.0), matrix((1.0,)), [1.0], steps=steps)
+        assert float(found) == pytest.approx(0.957, abs=0.05)
+        alone, _ = law(GDP(strength=strong, absolute=True), scalar(3.0), matrix((1.0,)), [1.0], steps=steps)
+        assert float(alone) < 0.4
+    same = [GDP(form="paper"), GDP(form="paper", strength=strong, absolute=True)]
+    first, second = (law(solver, scalar(3.0), matrix((1.0,)), [1.0], steps=20)[0] for solver in same)
+    assert float(first) == pytest.approx(float(second), abs=1e-12)
 
 
 # -- equalities ------------------------------------------------------------------------------------------------------
@@ -262,6 +317,70 @@ def test_red_diff_finds_the_linear_fixed_point_of_one_level():
     found, _ = law(solver, prior, A, [1.0], grid=grid)
     # 2 numbers, of which 1 is measured: lambda (s / a) (a s mu) / 2 = 1 - mu.
     assert float(found[0]) == pytest.approx(1.0 / (1.0 + 0.25 * s**2 / 2.0), rel=1e-6)
+
+
+# -- the released rule of DPS, which is not affine: the same draws ---------------------------------------------------
+
+
+def _spectrum_of_pictures(small):
+    """Variances of the modes, 1 / f^2 and 0.25 a pixel in all, that a reduction by 4 to small x small pixels sees."""
+    import numpy as np
+
+    k = np.fft.fftfreq(4 * small) * 4 * small
+    whole = 1.0 / (k[:, None] ** 2 + k[None] ** 2 + 1.0)
+    whole *= 0.25 * whole.size / whole.sum()
+    low = np.fft.fftfreq(small) * small
+    seen = 1.0 / (low[:, None] ** 2 + low[None] ** 2 + 1.0)
+    return np.tile((seen * whole.max()).ravel(), 3)
+
+
+class _Drawn:
+    """The normal numbers of a NumPy generator, in the order in which they are asked for."""
+
+    def __init__(self, generator):
+        self.generator = generator
+
+    def normal(self, stream, draw, shape, *, origin=(0, 0), dtype=F64, device="cpu"):
+        return torch.as_tensor(self.generator.normal(size=tuple(shape))).to(dtype)
+
+    def uniform(self, stream, draw, count):
+        raise AssertionError("DPS draws no uniform numbers")
+
+
+# Side of the small picture, zeta, the residual over its noise, and the squared distance to the posterior's mean over
+# its variance: means of two draws by a recursion in NumPy, seed 1. A sampler of the posterior has 1 and 1.
+_SLOW = pytest.mark.slow
+DESCENTS = [
+    (16, 0.3, 4.154, 16.98),
+    pytest.param(16, 0.1, 7.981, 63.61, marks=_SLOW), pytest.param(16, 1.0, 0.009, 0.04, marks=_SLOW),
+    pytest.param(16, 3.0, 0.065, 0.04, marks=_SLOW), pytest.param(64, 0.1, 9.217, 84.91, marks=_SLOW),
+    pytest.param(64, 0.3, 7.300, 53.16, marks=_SLOW), pytest.param(64, 1.0, 4.098, 16.50, marks=_SLOW),
+    pytest.param(64, 3.0, 0.018, 0.05, marks=_SLOW),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("small", "zeta", "residual", "distance"), DESCENTS)
+def test_the_released_rule_of_dps_on_a_spectrum_of_pictures(small, zeta, residual, distance):
+    """Two draws differ by a fifth, so that they are made of the numbers that the recursion drew."""
+    import numpy as np
+
+    spread, sv, noise, chains = _spectrum_of_pictures(small), 0.25, 0.05, 2
+    g = np.random.default_rng(1)
+    y = g.normal(size=len(spread)) * np.sqrt(spread)
+    x = torch.as_tensor(sv * y + noise * g.normal(size=len(spread)))
+    c = torch.as_tensor(spread)
+    known = Measurement(Mask(torch.full((1, len(c)), sv)), x.expand(chains, 1, 1, -1), noise)
+
+    def best(z, t):
+        a, _, s = BRIDGE.coefficients(t)
+        return Estimate(a * c / (a**2 * c + s**2) * z)
+
+    problem, grid = Problem(best, BRIDGE, known), leading_grid(BRIDGE, 1000)
+    z = restore(DPS(zeta=zeta, absolute=True), problem, noise=_Drawn(g), grid=grid).flatten(1)
+    mean, variance = c * sv / (c * sv**2 + noise**2) * x, 1.0 / (1.0 / c + sv**2 / noise**2)
+    found = (x - sv * z).norm(dim=1).mean() / (noise * len(c) ** 0.5)
+    assert float(found) == pytest.approx(residual, abs=5.1e-4)
+    assert float(((z - mean).square() / variance).mean()) == pytest.approx(distance, abs=5.1e-3)
 
 
 # -- a row of 64 numbers with a spectrum of 1 / f^2 -----------------------------------------------------------------

@@ -86,25 +86,25 @@ class DDRMStep:
         sv, x_bar = (value.to(z.dtype) for value in known.spectral)
         level, level_r = s_t / a_t, s_r / a_r
         kept = (1.0 - self.eta**2) ** 0.5
-        y_bar = svd.Vt(y)
-        # What the measurement does not see: the estimate with a share of the state's noise.
         off = z / a_t - y
-        hidden = y - svd.V(y_bar) + kept * level_r / level * (off - svd.V(svd.Vt(off)))
+        y_bar, off_bar = svd.Vt(y), svd.Vt(off)
         own = known.noise / torch.where(sv > 0, sv, 1.0)
         clear = (sv > 0) & ((level_r > own) if self.strict else (level_r >= own))
         if r == 0.0 and not self.strict:
             clear = (sv > 0) & (own <= self.quiet * level)
         if known.noise == 0.0:
             # 0 / 0: without noise the strict comparison falls to the rule of what is not seen.
-            pulled = y_bar + kept * level_r / level * svd.Vt(off)
+            pulled = y_bar + kept * level_r / level * off_bar
         else:
             pulled = y_bar + kept * level_r * (x_bar - y_bar) / own
         mean = torch.where(clear, (1.0 - self.eta_b) * y_bar + self.eta_b * x_bar, pulled)
-        if r == 0.0:
-            return a_r * (hidden + svd.V(mean)), carry
-        variance = (level_r**2 - (self.eta_b * own) ** 2).clamp(min=0.0)
-        deviation = torch.where(clear, variance.sqrt(), torch.full_like(variance, self.eta * level_r))
-        eps = drawn(noise, t=t, r=r).to(z.dtype)
-        inner = svd.Vt(eps)
-        fresh = self.eta * level_r * (eps - svd.V(inner)) + svd.V(deviation * inner)
-        return a_r * (hidden + svd.V(mean) + fresh), carry
+        # What the measurement does not see: the estimate with a share of the state's noise, and fresh noise.
+        hidden, hidden_bar = y + kept * level_r / level * off, y_bar + kept * level_r / level * off_bar
+        if r > 0.0:
+            variance = (level_r**2 - (self.eta_b * own) ** 2).clamp(min=0.0)
+            deviation = torch.where(clear, variance.sqrt(), torch.full_like(variance, self.eta * level_r))
+            eps = drawn(noise, t=t, r=r).to(z.dtype)
+            inner = svd.Vt(eps)
+            hidden, hidden_bar = hidden + self.eta * level_r * eps, hidden_bar + self.eta * level_r * inner
+            mean = mean + deviation * inner
+        return a_r * (hidden + svd.V(mean - hidden_bar)), carry
