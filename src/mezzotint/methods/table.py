@@ -217,7 +217,7 @@ _ZERO_SHOT: tuple[tuple[str, str, int | None, tuple[str, ...], str, str, bool, S
     (
         "dps",
         "Chung et al., Diffusion Posterior Sampling for General Noisy Inverse Problems, arXiv 2209.14687",
-        2023, ("released", "likelihood"), "gradient", "ancestral", True,
+        2023, ("paper", "released", "likelihood"), "gradient", "ancestral", True,
         Solving(cost="1 and its gradient", gradients=True, singular=False, noise=True, fits=False),
     ),
     (
@@ -235,7 +235,7 @@ _ZERO_SHOT: tuple[tuple[str, str, int | None, tuple[str, ...], str, str, bool, S
     (
         "pigdm",
         "Song et al., Pseudoinverse-Guided Diffusion Models for Inverse Problems, ICLR 2023",
-        2023, ("theory", "released"), "gradient", "ddim", False,
+        2023, ("released", "theory"), "gradient", "ddim", False,
         Solving(cost="1 and its gradient", gradients=True, singular=False, noise=True, fits=False),
     ),
     (

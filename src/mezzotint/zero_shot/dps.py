@@ -2,11 +2,13 @@
 
 Chung et al., "Diffusion Posterior Sampling for General Noisy Inverse Problems", arXiv 2209.14687, algorithm 1. `form`
 "released": z_r = z'_r - zeta grad |x - A y_hat|; the paper's zeta' / |x - A y_hat| grad |x - A y_hat|^2 is the same
-with zeta = 2 zeta'. Norms are those of each picture, where the released code takes one of the whole batch. Each step
-moves a length that does not depend on the picture's size, so zeta is meant for a measurement of 3 x 64 x 64 numbers and
-multiplied by sqrt(m / m0) for others, unless `absolute`. "likelihood": y_hat + (s^2 / a) grad log N(x; A y_hat,
-noise^2) instead, the plain approximation, which counts the estimate as exact: over-confident, and unstable in few
-steps. Neither draws from the posterior, for any zeta, and the result does not fit the measurement exactly.
+with zeta = 2 zeta', so that its zeta' = 1 for enlargement by 4 is the default, 2; the released configuration has 0.3.
+Norms are those of each picture, where the released code takes one of the whole batch. Each step moves a length that
+depends neither on the picture's size nor on the number of steps, so zeta is meant for a measurement of 3 x 64 x 64
+numbers and 1000 steps, and multiplied by sqrt(m / m0) 1000 / steps for others, unless `absolute`: the whole way stays
+the same, without which few steps leave the start. "likelihood": y_hat + (s^2 / a) grad log N(x; A y_hat, noise^2)
+instead, the plain approximation, which counts the estimate as exact: over-confident, and unstable in few steps. Neither
+draws from the posterior, for any zeta, and the result does not fit the measurement exactly.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ from mezzotint.zero_shot.solver import Plan, Problem, even_grid
 REFERENCE = 3 * 64 * 64
 """The numbers of the measurement that published values of zeta were found on."""
 
+REFERENCE_STEPS = 1000
+"""The steps that they were found in."""
+
 
 @dataclass(frozen=True)
 class DPS:
     """The solver; `zeta` 0 is the prior alone. UsageError for a negative zeta."""
 
-    zeta: float = 0.3
+    zeta: float = 2.0
     form: Literal["released", "likelihood"] = "released"
     absolute: bool = False
     steps: int = 1000
@@ -76,9 +81,8 @@ class DPS:
             found, gradient = through(problem.denoise, z, t, distance)
             return Differentiated(found.y, found.y_carry, found.c2, gradient)
 
-        numbers = known.x[0].numel()
-        zeta = self.zeta if self.absolute else self.zeta * (numbers / REFERENCE) ** 0.5
-        return Plan(grid, denoise, Descend(zeta))
+        share = (known.x[0].numel() / REFERENCE) ** 0.5 * REFERENCE_STEPS / (len(grid) - 1)
+        return Plan(grid, denoise, Descend(self.zeta * (1.0 if self.absolute else share)))
 
 
 @dataclass(frozen=True, eq=False)

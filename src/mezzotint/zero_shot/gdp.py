@@ -3,9 +3,11 @@
 Fei et al., "Generative Diffusion Prior for Unified Image Restoration and Enhancement", arXiv 2304.01247, algorithms 1
 and 2: p(x | z_t) is proportional to exp(-[s L + lambda Q]). L is the mean over the picture of (A^+ A u - v)^2 with u
 the picture and v = A^+ x, both in [0, 1] as in the released code, so that one step pulls what is measured by s / (2 C H
-W): `strength` s = 2000 was found on 256x256 pixels, and is scaled with the number of values unless `absolute`. `at`
-"estimate" (GDP-x0): the gradient of the estimate alone, not through the network; "state" (GDP-xt): L of the state
-itself. `form` "released": the gradient is subtracted as it is; "paper": multiplied by the step's variance.
+W): `strength` s = 2000 was found on 256x256 pixels and in 1000 steps, and is scaled with the number of values and, as
+the pull of all steps adds up, with 1000 / steps, unless `absolute`. `at` "estimate" (GDP-x0): the gradient of the
+estimate alone, not through the network; "state" (GDP-xt): L of the state itself. `form` "released": the gradient is
+subtracted as it is; "paper": multiplied by the step's variance, which is larger where steps are few, so that they do
+not count here.
 
 `blind`: the degradation is D(y) = f A y + m with an unknown factor f and a map m of x's shape, which follow the
 gradient of L by one step of `rate` after each reverse step (light, haze); they begin at 1 and 0. `exposure`, `colour`,
@@ -31,6 +33,9 @@ from mezzotint.zero_shot.solver import Plan, Problem, even_grid
 
 REFERENCE = 3 * 256 * 256
 """The values of the picture that the published strength was found on."""
+
+REFERENCE_STEPS = 1000
+"""The steps that it was found in."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class GDP:
     def plan(self, problem: Problem, grid: Sequence[float]) -> Plan:
         values = problem.shape[1] * problem.shape[2] * problem.shape[3]
         factor = 1.0 if self.absolute else values / REFERENCE
+        if not self.absolute and self.form == "released":
+            factor *= REFERENCE_STEPS / (len(grid) - 1)
         return Plan(grid, problem.denoise, GDPStep(problem.measurement, self, factor))
 
 

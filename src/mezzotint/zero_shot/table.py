@@ -82,8 +82,12 @@ SOLVERS: dict[str, Row] = {
         DDNM, {"released": _settings(DDNM), "paper": _settings(DDNM, **_DDNM_PAPER)}, "1", True, True, "2212.00490"
     ),
     "dps": Row(
-        DPS, {"released": _settings(DPS), "likelihood": _settings(DPS, form="likelihood")}, "1 and its gradient", True,
-        False, "2209.14687",
+        DPS,
+        {
+            "paper": _settings(DPS), "released": _settings(DPS, zeta=0.3),
+            "likelihood": _settings(DPS, form="likelihood"),
+        },
+        "1 and its gradient", True, False, "2209.14687",
     ),
     "gdp": Row(
         GDP,
@@ -95,7 +99,7 @@ SOLVERS: dict[str, Row] = {
     ),
     "mcg": Row(MCG, {"paper": _settings(MCG)}, "1 and its gradient", False, True, "2206.00941"),
     "pigdm": Row(
-        PiGDM, {"theory": _settings(PiGDM), "released": _settings(PiGDM, form="released")}, "1 and its gradient", True,
+        PiGDM, {"released": _settings(PiGDM), "theory": _settings(PiGDM, form="theory")}, "1 and its gradient", True,
         False, "PiGDM, ICLR 2023",
     ),
     "diffpir": Row(
