@@ -43,3 +43,10 @@ def test_sizes_that_do_not_divide_are_refused() -> None:
         SubBand(4).encode(torch.zeros(1, 3, 6, 8), torch.ones(48))
     with pytest.raises(UsageError, match="power of two"):
         haar_matrix(3)
+
+
+def test_cells_are_pixels_regrouped() -> None:
+    picture = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    domain, ones = SubBand(4, "cells"), torch.ones(48, dtype=torch.float64)
+    assert torch.equal(domain.encode(picture, ones), torch.nn.functional.pixel_unshuffle(picture, 4))
+    assert torch.equal(domain.decode(domain.encode(picture, ones), ones), picture)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
 from mezzotint import methods, testing
 from mezzotint.errors import UsageError
@@ -79,6 +82,47 @@ def test_an_untrained_refiner_draws_the_measured_variance() -> None:
     assert a * a + s * s == pytest.approx(1)
 
 
+class ExactOfWhiteNoise(nn.Module):
+    """What the refiner should say of bands that are independent standard normal numbers."""
+
+    reach = 0
+
+    def __init__(self, bridge: str, target: str) -> None:
+        super().__init__()
+        self.bridge, self.target = bridge, target
+
+    def condition(self, guide: torch.Tensor) -> torch.Tensor:
+        return guide
+
+    def forward(self, z: torch.Tensor, condition: torch.Tensor, log_snr: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ratio = float(log_snr[0].exp())
+        power = 1 + ratio**2 if self.bridge == "cosine" else (1 + ratio) ** 2
+        a, s = ratio / power**0.5, 1 / power**0.5
+        n2 = a * a + s * s
+        predicted, variance = {
+            "y": (a / n2 * z, s * s / n2),
+            "eps": (s / n2 * z, a * a / n2),
+            "v": (torch.zeros_like(z), 1.0),
+        }[self.target]
+        return predicted, torch.full_like(z, math.log(variance))
+
+
+@pytest.mark.parametrize(("bridge", "target"), [("cosine", "v"), ("cosine", "y"), ("cosine", "eps"), ("flow", "v"),
+                                                ("flow", "y")])  # fmt: skip
+def test_every_bridge_and_target_keeps_the_law_up_to_the_last_step(bridge: str, target: str) -> None:
+    built = mezzotint_x4.build(preset="small", config={
+        "channels": 16, "blocks": 2, "refiner_channels": 16, "refiner_blocks": 2, "bridge": bridge, "target": target,
+    }).eval()  # fmt: skip
+    built.refiner = ExactOfWhiteNoise(bridge, target)  # pyright: ignore
+    built.config["refiner_channels"] = 16 + 48 + 3
+    x = torch.zeros(1, 3, 64, 64)
+    drawn = built.sample(x, steps=3, noise=Noise(0)) - built.mean(x)
+    # The last step returns the mean given z, which has this share of the variance; 0.3 % is its deviation here.
+    a, _, s = built.bridge.coefficients(1 / 3)
+    assert float(drawn.var()) == pytest.approx(a * a / (a * a + s * s), rel=0.015)
+    assert float(drawn.mean()) == pytest.approx(0.0, abs=0.01)
+
+
 def test_measure_sets_the_deviations_and_loss_has_its_optimum_at_the_truth() -> None:
     torch.manual_seed(2)
     method = mezzotint_x4.build(preset="small")
@@ -122,6 +166,15 @@ def test_saved_weights_are_fused_and_give_the_same_picture(tmp_path) -> None:
     assert torch.allclose(
         loaded.sample(x, steps=2, noise=Noise(0)), method.sample(x, steps=2, noise=Noise(0)), atol=1e-5
     )
+
+
+def test_settings_that_do_not_exist_are_refused() -> None:
+    for config, words in (
+        ({"bridge": "cosin"}, "cosine, flow"), ({"target": "x"}, "v, y, eps"), ({"transform": "dct"}, "haar, cells"),
+        ({"bridge": "flow", "target": "eps"}, "target v or y"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=words):
+            mezzotint_x4.build(config=config)
 
 
 def test_wrong_arguments(method: PredictRefine) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mezzotint.errors import UsageError
+
+Transform = Literal["haar", "cells"]
 
 # Orthonormal opponent colours: (R+G+B)/sqrt 3, (R-B)/sqrt 2, (R-2G+B)/sqrt 6.
 _OPPONENT = (
@@ -34,14 +37,15 @@ def haar_matrix(n: int) -> Tensor:
     return matrix
 
 
-def cell_transform(scale: int) -> Tensor:
+def cell_transform(scale: int, transform: Transform = "haar") -> Tensor:
     """Return the orthonormal analysis (3 s^2, 3, s, s) of one s x s cell of an RGB picture in float64.
 
-    Haar along rows and columns times opponent colours: band = colour * s^2 + row * s + column, coarsest first.
-    Raises UsageError for a scale that is no power of two.
+    Haar along rows and columns times opponent colours: band = colour * s^2 + row * s + column, coarsest first; for
+    "cells" the identity in the same order. Raises UsageError for a scale that is no power of two.
     """
-    haar = haar_matrix(scale)
-    colours = torch.tensor(_OPPONENT, dtype=torch.float64)
+    haar, colours = haar_matrix(scale), torch.tensor(_OPPONENT, dtype=torch.float64)
+    if transform == "cells":
+        haar, colours = torch.eye(scale, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
     kernel = torch.einsum("kc,pi,qj->kpqcij", colours, haar, haar)
     return kernel.reshape(3 * scale * scale, 3, scale, scale)
 
@@ -56,6 +60,11 @@ class SubBand:
     """
 
     scale: int = 4
+    transform: Transform = "haar"
+
+    def __post_init__(self) -> None:
+        if self.transform not in get_args(Transform):
+            raise UsageError(f"transform {self.transform!r} is unknown: use one of {', '.join(get_args(Transform))}")
 
     @property
     def channels(self) -> int:
@@ -70,10 +79,10 @@ class SubBand:
         height, width = residual.shape[-2:]
         if height % self.scale or width % self.scale:
             raise UsageError(f"a residual of {height}x{width} pixels does not divide into cells of {self.scale}")
-        kernel = cell_transform(self.scale).to(residual)
+        kernel = cell_transform(self.scale, self.transform).to(residual)
         return F.conv2d(residual, kernel, stride=self.scale) / deviations.to(residual)[:, None, None]
 
     def decode(self, z: Tensor, deviations: Tensor) -> Tensor:
         """Map scaled bands b 3s^2 h w back to a residual b 3 H W."""
-        kernel = cell_transform(self.scale).to(z)
+        kernel = cell_transform(self.scale, self.transform).to(z)
         return F.conv_transpose2d(z * deviations.to(z)[:, None, None], kernel, stride=self.scale)

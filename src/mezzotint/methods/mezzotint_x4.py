@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mezzotint import weights
-from mezzotint.bridges import VP
-from mezzotint.domains.subband import SubBand
+from mezzotint import prediction, weights
+from mezzotint.bridges import VP, Bridge, Flow
+from mezzotint.domains.subband import SubBand, Transform
 from mezzotint.errors import UsageError
 from mezzotint.images import bands, tiles
 from mezzotint.methods.stage import Stage
@@ -38,7 +38,9 @@ class PredictRefine(nn.Module):
     """Predictor and refiner of one scale: small pictures x (b, 3, h, w) in [-1, 1] to y_hat (b, 3, s h, s w).
 
     Both networks are local: y_hat at a position depends on `reach(steps)` pixels of x to each side and on the noise at
-    the same places. `mean` is the predictor alone, the posterior mean.
+    the same places. `mean` is the predictor alone, the posterior mean. `transform` (of the domain), `bridge` and
+    `target` (what the refiner predicts; "eps" not with "flow", which starts without signal) are what
+    `benchmarks/design.py` compares; UsageError for others.
     """
 
     def __init__(
@@ -50,9 +52,17 @@ class PredictRefine(nn.Module):
         blocks: int = 6,
         refiner_channels: int = 64,
         refiner_blocks: int = 6,
+        transform: Transform = "haar",
+        bridge: Literal["cosine", "flow"] = "cosine",
+        target: Literal["v", "y", "eps"] = "v",
         collapsed: bool = False,
     ) -> None:
         super().__init__()
+        for name, value, known in (("bridge", bridge, tuple(_BRIDGES)), ("target", target, ("v", "y", "eps"))):
+            if value not in known:
+                raise UsageError(f"{name} {value!r} of mezzotint-x4 is unknown: use one of {', '.join(known)}")
+        if (bridge, target) == ("flow", "eps"):
+            raise UsageError("bridge flow starts without signal, which target eps divides by: use target v or y")
         self.config: dict[str, Any] = {
             "channels": channels,
             "blocks": blocks,
@@ -60,10 +70,13 @@ class PredictRefine(nn.Module):
             "refiner_blocks": refiner_blocks,
             "collapsed": collapsed,
         }
+        others = {"transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v")}
+        self.config |= {name: value for name, (value, usual) in others.items() if value != usual}
+        self.target: prediction.Kind = target
         self.name, self.preset, self.steps_default = "mezzotint-x4", preset, 4
         self.scale = scale
-        self.domain = SubBand(scale)
-        self.bridge = VP(ShiftedCosine(log_snr_min=-10.0))
+        self.domain = SubBand(scale, transform)
+        self.bridge = _BRIDGES[bridge]()
         self.predictor = Span(channels=channels, blocks=blocks, scale=scale, collapsed=collapsed)
         bands = self.domain.channels
         self.refiner = Refiner(
@@ -121,9 +134,10 @@ class PredictRefine(nn.Module):
         self.deviations.copy_((total / count).sqrt().clamp_min(1e-4))
 
     def loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0) -> Tensor:
-        """Squared error of v, bands weighted by their deviation, plus the likelihood of its variance (weight 0.05).
+        """Squared error of v or another target, bands weighted by their deviation, plus the likelihood of its variance
+        (weight 0.05).
 
-        The variance head sees the error of v as data (Nichol and Dhariwal 2021 detach the mean likewise).
+        The variance head sees the error as data (Nichol and Dhariwal 2021 detach the mean likewise).
         `perceptual` weighs LPIPS with VGG16 between the decoded estimate and y, on a quarter of the batch and with the
         signal power a^2, so that estimates out of noise stay means (ResShift's journal form weighs all times alike).
         """
@@ -133,22 +147,23 @@ class PredictRefine(nn.Module):
         t = noise.uniform("time", 0, len(y))
         eps = noise.normal("noise", 0, clean.shape, dtype=clean.dtype, device=clean.device)
         z = self.bridge.q_sample(clean, None, t, eps)
-        a, _, s = self.bridge.coefficients(t)
-        a, s = (value.to(clean)[:, None, None, None] for value in (a, s))
-        v, log_variance = self.refiner(z, self.refiner.condition(guide), self._level(t))
-        log_variance = log_variance.float().clamp(-10, 6)
-        error = (v.float() - (a * eps - s * clean)).square()
+        predicted, log_variance = self.refiner(z, self.refiner.condition(guide), self._level(t))
+        predicted, log_variance = predicted.float(), log_variance.float().clamp(-10, 6)
+        wanted = prediction.target(clean, None, z, eps, bridge=self.bridge, t=t, kind=self.target)
+        error = (predicted - wanted).square()
         weight = (self.deviations / self.deviations.mean())[:, None, None]
         likelihood = 0.5 * (error.detach() * torch.exp(-log_variance) + log_variance)
         total = (weight * error).mean() + 0.05 * likelihood.mean()
         if perceptual > 0:
             part = slice(0, max(1, len(y) // 4))
-            estimate = y0[part] + self.domain.decode((a * z - s * v.float())[part], self.deviations)
+            detail = prediction.convert(predicted[part], z[part], None, bridge=self.bridge, t=t[part], kind=self.target)
+            estimate = y0[part] + self.domain.decode(detail, self.deviations)
             judge = load_network("vgg").to(y.device)
             with torch.no_grad():
                 truth = judge.describe(y[part] * 0.5 + 0.5)
             distance = judge.distance(judge.describe(estimate * 0.5 + 0.5), truth)
-            total = total + perceptual * (a[part].flatten().square() * distance.float()).mean()
+            power = self.bridge.coefficients(t[part])[0].to(distance).square()
+            total = total + perceptual * (power * distance).mean()
         return total
 
     # -- sampling ---------------------------------------------------------------------------------------------------
@@ -318,13 +333,18 @@ class PredictRefine(nn.Module):
         """
         a, _, s = self.bridge.coefficients(t)
         level = self._level(torch.full((1,), t, dtype=torch.float64))
+        weight = float(prediction.implied_weight(self.bridge, t, kind=self.target))
         y, c2 = torch.empty_like(core), torch.empty_like(core)
         for part in tiles.plan(size.height, size.width, tile=size.tile, halo=self.refiner.reach, rows=rows):
             window = (..., part.window_columns)
-            v, log_variance = self.refiner(_channels_last(state[window]), _channels_last(condition[window]), level)
+            predicted, log_variance = self.refiner(
+                _channels_last(state[window]), _channels_last(condition[window]), level
+            )
             inner, here = (..., *part.inner), (..., part.columns)
-            estimate = a * core[here] - s * v[inner]
-            error = s * s * torch.exp(log_variance[inner].clamp(-10, 6))
+            estimate = prediction.convert(
+                predicted[inner], core[here], None, bridge=self.bridge, t=t, kind=self.target
+            )
+            error = torch.exp(log_variance[inner].clamp(-10, 6)) / weight
             if variance is not None:
                 gain = variance[here] / (a * a * variance[here] + s * s)
                 linear = s * s * gain
@@ -419,6 +439,8 @@ class _Size:
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
+
+_BRIDGES: dict[str, Callable[[], Bridge]] = {"cosine": lambda: VP(ShiftedCosine(log_snr_min=-10.0)), "flow": Flow}
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "shipped": {},
