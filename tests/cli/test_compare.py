@@ -78,6 +78,30 @@ def test_tiny_pictures_are_compared_as_far_as_they_can_be(command: Command, save
     assert explained.status == 0 and "rgb-full           inf           -" in explained.out
 
 
+def test_grey_and_colours_are_compared_only_where_it_is_meant(command: Command, save: Save, tmp_path: Path) -> None:
+    colour = save(tmp_path / "colour.png", height=32, width=40)
+    grey = save(tmp_path / "grey.png", height=32, width=40, channels=1)
+    # A result that lost its colours is no candidate; one channel is the luma under y-classic.
+    outcome = command("compare", colour, grey)
+    assert outcome.status == 1 and "grey.png is grey" in outcome.line and "--protocol y-classic" in outcome.line
+    outcome = command("compare", colour, grey, "--protocol", "y-classic", "--json")
+    a, b = (images.read_plain(path).pixels for path in (colour, grey))
+    assert outcome.status == 0 and json.loads(outcome.out)["psnr"] == quality.psnr(a, b, protocol="y-classic")
+    # A grey reference, as one of Set14 is, has results in three channels: that is said.
+    outcome = command("compare", grey, colour, "--json")
+    assert outcome.status == 0 and "grey.png is grey" in outcome.line
+    assert json.loads(outcome.out)["psnr"] == quality.psnr(b, a)
+
+
+def test_values_out_of_range_are_refused(command: Command, save: Save, tmp_path: Path) -> None:
+    photo = save(tmp_path / "photo.png", height=32, width=40)
+    values = images.read(photo).pixels.astype(np.float32) / 255
+    for name, change in (("large", 1.5 * values), ("nan", np.where(values > 0.9, np.nan, values))):
+        images.write(images.Picture(change), tmp_path / f"{name}.pfm")
+        outcome = command("compare", photo, tmp_path / f"{name}.pfm")
+        assert outcome.status == 1 and f"{name}.pfm" in outcome.line, outcome
+
+
 def test_pictures_of_two_sizes_fail_in_one_line(command: Command, save: Save, pair: tuple[Path, Path]) -> None:
     other = save(pair[0].parent / "other.png", height=32, width=32)
     outcome = command("compare", pair[0], other)

@@ -40,6 +40,25 @@ def test_a_folder_is_checked_against_its_set(command: Callable, save: Callable[.
     assert outcome.status == 2 and "no pair at scale 4" in outcome.line
 
 
+def test_ones_own_pairs_are_checked_as_pairs(command: Callable, save: Callable[..., Path], tmp_path: Path) -> None:
+    for side in ("HR", "LR"):
+        (tmp_path / side).mkdir()
+    save(tmp_path / "HR" / "1.png")
+    assert command("data", "check", "pairs", tmp_path).status == 2
+    save(tmp_path / "LR" / "2.png", height=3, width=4)
+    outcome = command("data", "check", "pairs", tmp_path)
+    assert outcome.status == 2 and "1 of 1 large pictures have no small one" in outcome.line
+    save(tmp_path / "LR" / "1.png", height=3, width=5)
+    (tmp_path / "LR" / "2.png").unlink()
+    outcome = command("data", "check", "pairs", tmp_path)
+    assert outcome.status == 2 and "no pair at scale 4" in outcome.line
+    assert command("data", "check", "pairs", tmp_path, "--track", "none").status == 0
+    (tmp_path / "LR" / "1.png").unlink()
+    save(tmp_path / "LR" / "1.png", height=3, width=4)
+    outcome = command("data", "check", "pairs", tmp_path)
+    assert outcome.status == 0 and outcome.out == "pairs, split all: 1 pairs, 0.0 MP\n"
+
+
 @pytest.mark.parametrize("words", [["check"], ["check", "Set5"], ["check", "Set5", ".", "--scale", "0"], ["report"]])
 def test_words_that_are_missing_or_wrong(command: Callable, words: list[str]) -> None:
     outcome = command("data", *words)

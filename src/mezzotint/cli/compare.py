@@ -51,10 +51,13 @@ def compare(
                 f"{candidate} has {judged.width}x{judged.height} pixels, {reference} has {true.width}x{true.height}: "
                 "only pictures of one size can be compared"
             )
+        note = _channels(reference, true.pixels, candidate, judged.pixels, one_channel=rules.one_channel)
         figures = _figures(true.pixels, judged.pixels, protocol=rules.name, scale=factor)
     except InputError as error:
         Messages().warn(f"mezzotint: {one_line(error)}")
         return exits.FAILED
+    if note:
+        Messages().warn(f"mezzotint: {note}")
     notes = _findings(true.pixels, judged.pixels, scale=factor) if explain else []
     table = _by_protocol(true.pixels, judged.pixels, scale=factor) if explain else {}
     if as_json:
@@ -75,6 +78,22 @@ def compare(
     for line in [*rules.steps(scale=factor), *notes] if explain else []:
         print(f"- {line}")
     return exits.DONE
+
+
+def _channels(
+    reference: Path, true: np.ndarray, candidate: Path, judged: np.ndarray, *, one_channel: bool
+) -> str:
+    """What is to be said where one picture is grey and the other is not; InputError where they cannot be compared."""
+    if true.shape[2] == judged.shape[2]:
+        return ""
+    if true.shape[2] == 1:
+        return f"{reference} is grey: {candidate} is compared with three equal channels, under y-classic by its luma"
+    if not one_channel and bool((true != true[..., :1]).any()):
+        raise InputError(
+            f"{candidate} is grey and {reference} has colours: give it three channels, or use --protocol y-classic, "
+            "which takes one channel for the luma"
+        )
+    return f"{candidate} is grey: it counts as three equal channels, under y-classic as the luma"
 
 
 _DIGITS = {

@@ -72,8 +72,11 @@ def check(
     split: Annotated[str | None, typer.Option(metavar="NAME", help="One of its splits, the first without it.")] = None,
     scale: Annotated[str, typer.Option(metavar="N", help="Large over small.")] = "4",
     track: Annotated[
-        str, typer.Option(metavar="NAME", help="The kind of small pictures; none: large ones only.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The kind of small pictures; none: large ones only, as without it but for `pairs`."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
 ) -> int:
     """Find a set in a folder as training would: layout, names, sizes of pairs, and what is not there."""
@@ -81,6 +84,7 @@ def check(
     from mezzotint.data import pairs, sets
 
     messages = Messages(quiet=quiet)
+    track = ("shipped" if name == "pairs" else sets.ON_THE_FLY) if track is None else track
     found = sets.read(name, folder, split=split, scale=number, track=track)
     sized = pairs.measure(found.pairs, scale=number, crop=1)
     pixels = sum(s.size[0] * s.size[1] for s in sized) * number**2 / 1e6
