@@ -200,14 +200,14 @@ def score(y: Tensor, setting: Setting, crop: Crop) -> list[float] | None:
 
 
 def evaluation_seconds(prior: nn.Module, bridge: Any, shape: Sequence[int], repeat: int = 1) -> float:
-    """Seconds that one evaluation of the network takes for each picture of a batch, the least of the repeats."""
+    """Processor seconds of one evaluation of the network for each picture of a batch, the least of the repeats."""
     z = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     denoise, least = prior.of(bridge, like=z.float()), math.inf  # pyright: ignore
     with torch.no_grad():
         for _ in range(repeat):
-            began = time.perf_counter()
+            began = time.process_time()
             denoise(z, 0.5)
-            least = min(least, time.perf_counter() - began)
+            least = min(least, time.process_time() - began)
     return least / shape[0]
 
 
@@ -388,9 +388,9 @@ def run(
             now, left = left[:size], left[size:]
             shape = (len(now), 3, side, side)
             before = evaluation_seconds(prior, bridge, shape)
-            began = time.perf_counter()
+            began = time.process_time()
             y = restore(work, restorer, now)
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
             network = 0.5 * (before + evaluation_seconds(prior, bridge, shape))
             for item, crop in zip(y, now, strict=True):
                 row["crops"][crop.name] = score(item, work.setting, crop)
@@ -617,10 +617,10 @@ def page(content: dict[str, Any], denoising: dict[str, Any] | None = None) -> st
         "  both in [0, 1], all channels. Rounding alone leaves about 71. With noise the right",
         f"  value is {-20 * math.log10(NOISE):.1f}, that of the true picture: more is noise that was fitted, less is",
         "  picture that was lost.",
-        "- Evaluations: the nearest number to the one wanted that the solver can make. Time: seconds per crop over the",
-        "  seconds of one evaluation of the network without gradients, which was measured before and after it on",
-        f"  crops of the same batch; seconds are those of {content['threads']} thread(s) of one machine, with other",
-        f"  work beside it. {batch}.",
+        "- Evaluations: the nearest number to the one wanted that the solver can make. Seconds: processor time per",
+        f"  crop, all threads together ({content['threads']} here), which other work beside it hardly changes. Time:",
+        "  the same over that of one evaluation of the network without gradients, measured before and after on crops",
+        f"  of the same batch. {batch}.",
         "- Memory (MiB): how far the peak of the resident set of a process of its own grows while the solver works on",
         "  one crop in three steps"
         + (f"; one evaluation of the network alone takes {network:.0f}." if network else "."),
