@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from skimage import data as skimage_data
+from skimage import transform
 from torch import Tensor
 
 from mezzotint.errors import UsageError
@@ -167,6 +168,16 @@ def test_distance_to_the_resizing_of_torch(library: str, decibels: float) -> Non
         y[None, None], size=(128, 128), mode="bicubic", antialias=library == "exact"
     )[0, 0]
     assert float(10 * torch.log10(255**2 / (x - other).square().mean())) == pytest.approx(decibels, abs=0.01)
+
+
+def test_distance_to_the_resizing_of_pillow_and_scikit_image() -> None:
+    """Pillow in 8 bits, and splines after a Gaussian: the specification's figures."""
+    y = camera()
+    x = imresize(y.double(), scale=1 / 4).numpy()
+    pillow = np.asarray(Image.fromarray(y.numpy()).resize((128, 128), Image.Resampling.BICUBIC), dtype=float)
+    spline = transform.resize(y.double().numpy(), (128, 128), order=3, anti_aliasing=True, preserve_range=True)
+    for other, decibels in ((pillow, 57.1), (spline, 42.5)):
+        assert 10 * np.log10(255**2 / np.square(x - other).mean()) == pytest.approx(decibels, abs=0.05)
 
 
 @pytest.mark.parametrize("shape", [(64, 48), (40, 100)])

@@ -84,7 +84,8 @@ def check(
     from mezzotint.data import pairs, sets
 
     messages = Messages(quiet=quiet)
-    track = ("shipped" if name == "pairs" else sets.ON_THE_FLY) if track is None else track
+    if track is None:
+        track = "shipped" if sets.find_set(name).name == "pairs" else sets.ON_THE_FLY
     found = sets.read(name, folder, split=split, scale=number, track=track)
     sized = pairs.measure(found.pairs, scale=number, crop=1)
     pixels = sum(s.size[0] * s.size[1] for s in sized) * number**2 / 1e6
