@@ -10,6 +10,7 @@ import torch
 from mezzotint.errors import UsageError
 from mezzotint.methods import mezzotint_x4
 from mezzotint.upscaler import Upscaler, load, planning
+from mezzotint.upscaler.engines import AUTO_TILE
 from mezzotint.upscaler.planning import Pace
 from mezzotint.upscaler.samples import Coding
 
@@ -33,13 +34,13 @@ def _plan(upscaler: Upscaler, job, pace: Pace) -> planning.Plan:
 
 
 def test_a_plan_says_what_is_done(refined: Upscaler) -> None:
-    job = _job(refined, 40, 50, scale=10, samples=3)
+    job = _job(refined, 40, 70, scale=10, samples=3)
     plan = _plan(refined, job, Pace(1.0, 0.5))
-    assert plan.chain == ("mezzotint-x4", "mezzotint-x4", "bicubic to 400x500")
-    assert plan.sizes == ((160, 200), (640, 800), (400, 500))
+    assert plan.chain == ("mezzotint-x4", "mezzotint-x4", "bicubic to 400x700")
+    assert plan.sizes == ((160, 280), (640, 1120), (400, 700))
     assert plan.evaluations == 2 * 5 and plan.seconds == 3 * (1.0 + 4 * 0.5)
     assert next(refined.enlarge(job, sink=np.empty)).record.evaluations == plan.evaluations
-    assert len(plan.reasons) == 2 and plan.layouts[1].tile == 160
+    assert len(plan.reasons) == 2 and plan.layouts[1].tile == AUTO_TILE
 
 
 def test_memory_grows_with_the_width_alone(refined: Upscaler) -> None:
@@ -49,7 +50,7 @@ def test_memory_grows_with_the_width_alone(refined: Upscaler) -> None:
     assert 1.5 * flat.memory < wide.memory < 3 * flat.memory
     # A very wide picture gets lower bands instead of more memory than there is.
     settings = _job(refined, 400, 400).settings
-    assert refined.engine.layout(400, 20_000, settings=settings).band < 160
+    assert refined.engine.layout(400, 20_000, settings=settings).band < AUTO_TILE
     whole = _plan(refined, _job(refined, 900, 400, tile="none"), Pace(1, 1))
     assert whole.memory > 1.5 * tall.memory and whole.layouts[0].band == 900
 
