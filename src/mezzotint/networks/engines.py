@@ -71,6 +71,9 @@ def use(name: str, networks: Iterable[nn.Module], *, device: str = "cpu", gradie
         network.__dict__.pop("forward", None)
         if name != "eager":
             network.forward = make(network)
+        elif device == "cpu":
+            # Its convolutions then keep the channels of a pixel together too, which takes a tenth less time.
+            network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 class _Compiled:
