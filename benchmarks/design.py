@@ -121,7 +121,8 @@ def operations(design: Design) -> int:
 def run_of(design: Design, *, pictures: Path, folder: Path, steps: int, seed: int, threads: int) -> Run:
     return Run(
         method="mezzotint-x4", preset="shipped", stage="refiner", scale=SCALE, output=folder, steps=steps,
-        batch=design.batch, seed=seed, threads=threads, pictures=Pictures(folder=pictures, names=None, crop=design.crop),
+        batch=design.batch, seed=seed, threads=threads,
+        pictures=Pictures(folder=pictures, names=None, crop=design.crop),
         optimiser=Optimiser(rate=6e-4, warmup=0.02, ema=0.998), objective=design.objective,
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ SMALLEST_SIDE = 16
 SMALLEST_NOISE = 2.0
 """Grey levels below which noise that was found counts as none: the texture of sharp photographs passes for as much."""
 SMALLEST_WIDTH = 0.75
-"""Small pixels up to which a blur that was found counts as that of a reduction without any: soft photographs reach it."""
+"""Small pixels up to which a blur that was found counts as that of a plain reduction: soft photographs reach it."""
 _SEEN = 1024
 """Pixels a side of the middle of a large picture, which says as much as the whole."""
 
