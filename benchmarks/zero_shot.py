@@ -484,11 +484,10 @@ def _solver_rows(content: dict[str, Any], setting: Setting, count: int) -> list[
 def _tables(content: dict[str, Any]) -> list[str]:
     lines = []
     for setting in SETTINGS:
-        lines += [f"## {setting.title}", ""]
-        for count in _counts(content):
-            rows = _solver_rows(content, setting, count)
-            if not rows:
-                continue
+        of_counts = {count: _solver_rows(content, setting, count) for count in _counts(content)}
+        of_counts = {count: rows for count, rows in of_counts.items() if rows}
+        lines += [f"## {setting.title}", ""] if of_counts else []
+        for count, rows in of_counts.items():
             # The crops that most rows have; a row that is not done yet says how far it is.
             names = max((list(row["crops"]) for row in rows), key=len)
             lines += [f"About {count} evaluations, {len(names)} crops.", "", *_HEAD]
@@ -595,7 +594,7 @@ def page(content: dict[str, Any], denoising: dict[str, Any] | None = None) -> st
         "slower per crop"
     )
     if "batch_difference" in content:
-        batch += f"; a batch and its crops alone differ by at most {content['batch_difference']:.2g} grey levels"
+        batch += f";\n  a batch and its crops alone differ by at most {content['batch_difference']:.2g} grey levels"
     same = same_weights(content, denoising)
     lines = [
         "# Zero-shot solvers on the same crops",
@@ -620,7 +619,8 @@ def page(content: dict[str, Any], denoising: dict[str, Any] | None = None) -> st
         "- Evaluations: the nearest number to the one wanted that the solver can make. Seconds: processor time per",
         f"  crop, all threads together ({content['threads']} here), which other work beside it hardly changes. Time:",
         "  the same over that of one evaluation of the network without gradients, measured before and after on crops",
-        f"  of the same batch. {batch}.",
+        "  of the same batch.",
+        f"- {batch}.",
         "- Memory (MiB): how far the peak of the resident set of a process of its own grows while the solver works on",
         "  one crop in three steps"
         + (f"; one evaluation of the network alone takes {network:.0f}." if network else "."),
