@@ -527,13 +527,15 @@ def _verdicts(content: dict[str, Any]) -> list[str]:
             titles = ["solver", *(setting.title.lower() for setting in SETTINGS)]
             lines += [f"Against the {_label(against)}:", "", _line(titles), "|---|---|---|---|", *table, ""]
     for setting in SETTINGS:
+        measured = [row for count in _counts(content) for row in _solver_rows(content, setting, count)]
+        if not any(row["solver"] in NAMED for row in measured):
+            continue
         best = {}
         for against in PLAIN:
             others = [row for row in _plain_rows(content, setting) if row["solver"] == against]
             winners = []
             for name in NAMED:
-                rows = [row for count in _counts(content) for row in _solver_rows(content, setting, count)]
-                found = [beats(row, others[0]) for row in rows if row["solver"] == name] if others else []
+                found = [beats(row, others[0]) for row in measured if row["solver"] == name] if others else []
                 if any(one is not None and one["beats"] for one in found):
                     winners.append(f"`{name}`")
             best[against] = ", ".join(winners) or "none"
