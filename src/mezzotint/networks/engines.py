@@ -77,11 +77,12 @@ def use(name: str, networks: Iterable[nn.Module], *, device: str = "cpu", gradie
 
 
 class _Compiled:
-    """`torch.compile`; the whole network or an error, one compilation for all sizes that it treats alike."""
+    """`torch.compile`; the whole network or an error, with open sizes where that compiles, else for each size."""
 
     def __init__(self, network: nn.Module) -> None:
-        self._name = type(network).__name__
-        self._run = torch.compile(network.forward, fullgraph=True, dynamic=True)
+        self._name, self._forward = type(network).__name__, network.forward
+        self._run = torch.compile(self._forward, fullgraph=True, dynamic=True)
+        self._any_size = True
 
     def __call__(self, *inputs: Tensor) -> Outputs:
         from torch._dynamo import config
@@ -92,7 +93,11 @@ class _Compiled:
             with config.patch(recompile_limit=_RECOMPILATIONS, accumulated_recompile_limit=_RECOMPILATIONS):
                 return self._run(*inputs)
         except (TorchDynamoException, InductorError) as error:
-            raise _refusal("compile", self._name, error) from error
+            if not self._any_size:
+                raise _refusal("compile", self._name, error) from error
+            self._any_size = False
+            self._run = torch.compile(self._forward, fullgraph=True, dynamic=False)
+            return self(*inputs)
 
 
 class _OpenVino:
@@ -238,5 +243,5 @@ def _check_compiler() -> None:
 
 
 def _refusal(engine: str, network: str, error: Exception) -> UsageError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = " ".join([line.strip() for line in str(error).splitlines() if line.strip()][:2]) or type(error).__name__
     return UsageError(f"--engine {engine} cannot compile the network {network} ({reason[:200]}): use --engine eager")
