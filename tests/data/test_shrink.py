@@ -12,11 +12,11 @@ def _noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("factor", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("factor", [1.25, 1.5, 2, 2.5, 2.75, 3, 4, 5, 6])
 @pytest.mark.parametrize("size", [(40, 57), (61, 60), (33, 90), (71, 45)])
-def test_shrink_gives_the_bytes_of_an_independent_library(size: tuple[int, int], factor: int) -> None:
+def test_shrink_gives_the_bytes_of_an_independent_library(size: tuple[int, int], factor: float) -> None:
     pixels = _noise(*size)
-    height, width = size[0] // factor, size[1] // factor
+    height, width = int(size[0] // factor), int(size[1] // factor)
     expected = Image.fromarray(pixels).resize(
         (width, height), Image.Resampling.BICUBIC, box=(0, 0, width * factor, height * factor)
     )
@@ -63,6 +63,12 @@ def test_factor_one_changes_nothing() -> None:
 def test_an_impossible_factor_is_refused(factor: int) -> None:
     with pytest.raises(UsageError, match=f"5x7 pixels cannot be shrunk {factor} times: use 1 to 5"):
         shrink(_noise(7, 5), factor=factor)
+
+
+@pytest.mark.parametrize("factor", [1.1, 2.6, 4 / 3])
+def test_a_factor_that_is_no_multiple_of_a_quarter_is_refused(factor: float) -> None:
+    with pytest.raises(UsageError, match="is no multiple of 1/4: use"):
+        shrink(_noise(7, 9), factor=factor)
 
 
 def test_other_than_bytes_is_refused() -> None:

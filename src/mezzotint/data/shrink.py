@@ -21,7 +21,7 @@ def _cubic(u: float) -> float:
     return 0.0
 
 
-def _plan(n_in: int, n_out: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+def _plan(n_in: int, n_out: int, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """Return positions (n_out, k) and weights (n_out, k) in units of 2^-22; unused places have weight 0."""
     reach = 2.0 * factor
     count = 2 * math.ceil(reach) + 1
@@ -40,34 +40,41 @@ def _plan(n_in: int, n_out: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
     return positions, weights
 
 
-def _shrink_rows(pixels: np.ndarray, factor: int) -> np.ndarray:
-    n_out = pixels.shape[0] // factor
+def _shrink_rows(pixels: np.ndarray, factor: float) -> np.ndarray:
+    n_out = int(pixels.shape[0] / factor)
     positions, weights = _plan(pixels.shape[0], n_out, factor)
+    # Rows that lie apart in memory would take four times as long.
+    pixels = np.ascontiguousarray(pixels)
     # 32 bits suffice: the weights of a row, without their signs, sum to less than 1.3 * 2^22
     total = np.full((n_out, *pixels.shape[1:]), 1 << (_BITS - 1), dtype=np.int32)
-    for k in range(positions.shape[1]):
-        total += weights[:, k, None, None] * pixels[positions[:, k]]
+    part = np.empty_like(total)
+    for k in np.flatnonzero(weights.any(axis=0)):
+        total += np.multiply(weights[:, k, None, None], pixels[positions[:, k]], out=part)
     return np.clip(total >> _BITS, 0, 255).astype(np.uint8)
 
 
-def shrink(pixels: np.ndarray, *, factor: int) -> np.ndarray:
-    """Return 8-bit pixels (h, w, c) shrunk to (h // factor, w // factor, c) by an antialiased cubic.
+def shrink(pixels: np.ndarray, *, factor: float) -> np.ndarray:
+    """Return 8-bit pixels (h, w, c) shrunk to (floor(h / factor), floor(w / factor), c) by an antialiased cubic.
 
     Keys' cubic with a = -1/2 stretched by `factor`, its weights normalised over the pixels that exist and
     rounded to multiples of 2^-22; each axis is rounded half up and clipped to 0..255. The columns are shrunk
     before the rows, except for pictures more than 2.5 times as high as wide. Rows and columns beyond the last
     multiple of `factor` give no output, but are seen by the kernel. Pillow 13 gives the same bytes with
-    `resize((w // factor, h // factor), BICUBIC, box=(0, 0, w - w % factor, h - h % factor))`; it changes the
-    order of the axes at about 2 instead of 2.5. Factor 1 returns the pixels as they are.
+    `resize((m, n), BICUBIC, box=(0, 0, m * factor, n * factor))` for an output m wide and n high; it changes the
+    order of the axes at about 2 instead of 2.5. Factor 1 returns the pixels as they are. Factors are multiples of
+    1/4, whose products with whole numbers are exact.
 
-    Raises UsageError for pixels that are not 8-bit (h, w, c) or a factor below 1 or above a side.
+    Raises UsageError for pixels that are not 8-bit (h, w, c), and for a factor that is below 1, above a side or no
+    multiple of 1/4.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3:
         raise UsageError(f"shrink takes uint8 pixels (h, w, c), got {pixels.dtype} of shape {pixels.shape}")
     height, width = pixels.shape[:2]
     most = min(height, width)
     if not 1 <= factor <= most:
-        raise UsageError(f"a picture of {width}x{height} pixels cannot be shrunk {factor} times: use 1 to {most}")
+        raise UsageError(f"a picture of {width}x{height} pixels cannot be shrunk {factor:g} times: use 1 to {most}")
+    if (4 * factor) % 1:
+        raise UsageError(f"factor {factor:g} is no multiple of 1/4: use {math.floor(4 * factor) / 4:g}")
     if factor == 1:
         return pixels
     if height > _TALL * width:
