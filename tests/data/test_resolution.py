@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mezzotint.data.resolution import Kernel, luma, power, response, true_resolution
+from mezzotint.data.resolution import Kernel, luma, octave_fall, power, response, true_resolution
+from mezzotint.data.shrink import shrink
+from mezzotint.errors import UsageError
 from mezzotint.operators.resize import imresize
 
 Landscape = Callable[..., np.ndarray]
@@ -31,6 +33,31 @@ def test_power_of_white_noise_is_its_variance() -> None:
     assert found[2:].mean() == pytest.approx(49, rel=0.01)
     # 64 squares of 128 lines a direction, neighbouring frequencies share some under the window.
     assert np.abs(found[2:-1] / 49 - 1).max() < 0.06
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.4, 0.6])
+def test_octave_fall_of_blurred_noise_is_that_of_a_gaussian(deviation: float) -> None:
+    noise = np.random.default_rng(1).normal(0, 20, (640, 640))
+    rows, columns = np.fft.fftfreq(640)[:, None], np.fft.fftfreq(640)[None]
+    gain = np.exp(-2 * (np.pi * deviation) ** 2 * (rows**2 + columns**2))
+    found = octave_fall(np.fft.ifft2(np.fft.fft2(noise) * gain).real)
+    frequency = np.arange(65) / 128
+    left = np.exp(-4 * (np.pi * deviation * frequency) ** 2)
+    assert found == pytest.approx(10 * np.log10(left[16:32].mean() / left[32:64].mean()), abs=0.15)
+
+
+def test_an_enlarged_picture_falls_more_and_a_shrunk_one_less(landscape: Landscape) -> None:
+    pixels = landscape(3, 512, 512)
+    whole = octave_fall(luma(pixels))
+    large = _enlarged(pixels[:256, :256], 2, "cubic")
+    assert octave_fall(luma(large)) > whole + 5
+    assert octave_fall(luma(shrink(large, factor=2))) < whole + 4
+
+
+def test_octave_fall_needs_128_pixels_and_takes_a_flat_picture() -> None:
+    with pytest.raises(UsageError, match="picture of 200x127 pixels is too small: use 128"):
+        octave_fall(np.zeros((127, 200)))
+    assert octave_fall(np.full((128, 128), 7.0)) == np.inf
 
 
 def test_power_of_a_wave_is_at_its_frequency() -> None:

@@ -16,6 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from mezzotint.errors import UsageError
+
 Kernel = Literal["none", "linear", "cubic", "lanczos3"]
 _KERNELS: tuple[Kernel, ...] = ("linear", "cubic", "lanczos3")
 
@@ -23,6 +25,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 # Power of rounding to whole levels, in each of three channels that are added up to luma.
 _ROUNDING = float((LUMA**2).sum()) / 12
 _BLOCKS = 64
+_WINDOW = 128
 _LARGEST = 8.0
 _STEP = 1.02
 # How much better an enlarged picture must fit than an untouched one: decibels of the error, and its ratio; and the
@@ -73,6 +76,22 @@ def power(levels: np.ndarray, *, window: int) -> np.ndarray:
         spectrum = np.abs(np.fft.rfft(shaped, axis=axis)) ** 2
         powers.append(spectrum.mean(axis=(0, 3 - axis)) / (taper**2).sum())
     return np.sqrt(powers[0] * powers[1])
+
+
+def octave_fall(levels: np.ndarray) -> float:
+    """Return by how many decibels the power of luma (h, w), in grey levels, falls from the last octave but one to the
+    last: from 1/8..1/4 to 1/4..1/2 cycles a pixel.
+
+    White noise has 0 dB, power that falls with the square of the frequency 6 dB. It says how sharp a picture is in
+    terms of its own pixels where `true_resolution` only says yes or no: of the 100 test pictures of BSD100 half have
+    less than 5.8 dB and 95 less than 8.3 dB. Raises UsageError below 128 pixels a side.
+    """
+    if min(levels.shape) < _WINDOW:
+        raise UsageError(f"a picture of {levels.shape[1]}x{levels.shape[0]} pixels is too small: use {_WINDOW} or more")
+    spectrum = power(levels, window=_WINDOW)
+    eighth = _WINDOW // 8
+    below, above = spectrum[eighth : 2 * eighth].mean(), spectrum[2 * eighth : 4 * eighth].mean()
+    return float(10 * np.log10(below / above)) if above > 0 else np.inf
 
 
 def _spread(side: int, window: int) -> np.ndarray:
@@ -179,7 +198,7 @@ def true_resolution(levels: np.ndarray) -> Resolution | None:
     side = min(levels.shape)
     if side < 64:
         return None
-    window = 128 if side >= 128 else 64
+    window = _WINDOW if side >= _WINDOW else 64
     spectrum, curves = power(levels, window=window), _curves(window)
     errors = fit(spectrum, window=window)
     plain = float(errors[0])
