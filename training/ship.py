@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import subprocess
 from collections import Counter
 from pathlib import Path
 
 from mezzotint import methods, weights
+from mezzotint.data import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,18 +30,20 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, required=True)
     parser.add_argument("--realism", type=float, required=True, help="the default realism")
     parser.add_argument("--steps", type=int, required=True, help="the default number of steps")
+    parser.add_argument("--pictures", choices=pictures.LISTS, default=pictures.TRAINING, help="what it was trained on")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("-o", "--output", type=Path, default=weights.SHIPPED_FOLDER / "mezzotint-x4.safetensors")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
-    rows = list(csv.DictReader((ROOT / "training" / "pictures.csv").read_text(encoding="utf-8").splitlines()))
-    licences = ", ".join(f"{count} {name}" for name, count in sorted(Counter(r["licence"] for r in rows).items()))
-    named = sorted({r["author"] for r in rows if r["licence"].startswith("CC-BY")}, key=str.casefold)
-    pixels = sum(int(r["height"]) * int(r["width"]) for r in rows)
+    listed = pictures.list_files(options.pictures)[0]
+    rows = pictures.read_pictures(listed)
+    licences = ", ".join(f"{count} {name}" for name, count in sorted(Counter(row.licence for row in rows).items()))
+    named = sorted({row.author for row in rows if row.licence.startswith("CC-BY")}, key=str.casefold)
+    megapixels = sum(row.megapixels for row in rows)
     card = card.model_copy(
         update={
             "preset": "shipped",
-            "data": f"{len(rows)} openly licensed photographs, {pixels / 1e6:.1f} megapixels: training/pictures.csv",
+            "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}",
             "data_licence": licences,
             "authors": tuple(named),
             "licence": "Apache-2.0",

@@ -94,11 +94,14 @@ def test_the_folders_beside_the_checkout_are_whole(shared_data: Path, name: str)
 def test_the_catalogue_lists_the_training_pictures_and_the_benchmarks() -> None:
     listed = catalogue.collections()
     names = [c.name for c in listed]
-    assert names[:5] == ["training", "Set5", "Set14", "BSD100", "GB82"] and len(set(names)) == len(names)
-    assert set(names) == {"training", "GB82"} | {s.name for s in sets.all_sets()}
+    own = ["training", "training-large"]
+    assert names[:6] == [*own, "Set5", "Set14", "BSD100", "GB82"] and len(set(names)) == len(names)
+    assert set(names) == {*own, "GB82"} | {s.name for s in sets.all_sets()}
     training = catalogue.find("Training")
     assert training.fetchable and training.pictures == len(pictures.read_pictures()) == len(catalogue.rows("training"))
     assert training.megapixels is not None and 30 < training.megapixels < 200 and "CC-BY-SA-4.0" in training.licence
+    large = pictures.read_pictures(pictures.list_files("training-large")[0])
+    assert [row["file"] for row in catalogue.rows("Training-Large")] == [row.file for row in large]
     assert catalogue.rows("set5")[0] == {"file": "baby", "height": 512, "width": 512}
     assert catalogue.rows("DIV2K") == () and catalogue.describe("training") is None
     known = catalogue.describe("div2k")
@@ -108,7 +111,7 @@ def test_the_catalogue_lists_the_training_pictures_and_the_benchmarks() -> None:
 def test_unknown_sets_and_sets_without_a_package_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'trainig' is unknown: did you mean training"):
         catalogue.find("trainig")
-    with pytest.raises(UsageError, match="use one of training, Set5"):
+    with pytest.raises(UsageError, match="use one of training, training-large, Set5"):
         catalogue.rows("zzz")
     with pytest.raises(UsageError, match="Set5 is in no package registry"):
         catalogue.fetch("Set5", tmp_path / "out")

@@ -267,6 +267,25 @@ def test_the_address_is_used_where_apt_get_fails(
     assert obtain(package, cache=tmp_path / "cache").read_bytes() == data
 
 
+def test_a_mirror_is_asked_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[Path, str]
+) -> None:
+    folder, address = server
+    data = make_deb(make_tar(FILES))
+    place = folder / "copy" / "pool" / "t"
+    place.mkdir(parents=True)
+    put(place, "tiny.deb", data)
+    give_tools(tmp_path, monkeypatch, apt_get="exit 1")
+    package = listed(data, address="https://deb.example.org/debian/pool/t/tiny.deb")
+    for mirror in (f"{address}/copy", f"{address}/copy/"):
+        cache = tmp_path / str(len(mirror))
+        assert obtain(package, cache=cache, mirror=mirror).read_bytes() == data
+    with pytest.raises(InputError, match=f"cannot be fetched .{address}/absent/pool/t/tiny.deb: "):
+        obtain(package, cache=tmp_path / "other", mirror=f"{address}/absent")
+    with pytest.raises(InputError, match="file:///nowhere has no /pool/"):
+        obtain(listed(data), cache=tmp_path / "other", mirror=address)
+
+
 def test_every_answer_is_told_where_nothing_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[Path, str]
 ) -> None:

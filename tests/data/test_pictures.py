@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import io
@@ -17,7 +18,7 @@ from mezzotint.data import pictures
 from mezzotint.data.packages import Package, file_sha256
 from mezzotint.data.pictures import Row, credits, fetch, rebuild, verify
 from mezzotint.data.shrink import shrink
-from mezzotint.errors import InputError
+from mezzotint.errors import InputError, UsageError
 
 
 def _sha(data: bytes) -> str:
@@ -59,7 +60,7 @@ class Shelf:
             made.mkdir()
         self.sources: dict[str, bytes] = {}
         rows = []
-        for index, (kind, source, factor) in enumerate([("PNG", "apt", 2), ("WEBP", "apt", 3), ("JPEG", "git", 1)]):
+        for index, (kind, source, factor) in enumerate([("PNG", "apt", 2), ("WEBP", "apt", 1.5), ("JPEG", "git", 1)]):
             pixels = _photograph(index, 40 + index, 61)
             data = _file(pixels, kind)
             path = f"usr/p{index}.{kind.lower()}"
@@ -236,17 +237,26 @@ def test_bad_folders_are_refused(shelf: Shelf, tmp_path: Path) -> None:
         ("author", " ", "picture1.jpg has no author"),
         ("file", "../picture1.jpg", "not a plain name"),
         ("file", "picture0.jpg", "picture0.jpg is listed twice"),
-        ("shrink", "0", "shrink '0' is not a positive whole number"),
+        ("shrink", "0", "shrink '0' is not a multiple of 1/4 from 1 on"),
+        ("shrink", "0.75", "shrink '0.75' is not a multiple of 1/4 from 1 on"),
+        ("shrink", "1.3", "shrink '1.3' is not a multiple of 1/4 from 1 on"),
+        ("shrink", "nan", "shrink 'nan' is not a multiple of 1/4 from 1 on"),
+        ("height", "-4", "height '-4' is not a positive whole number"),
         ("stored_sha256", "12ab", "not 64 hexadecimal digits"),
     ],
 )
 def test_a_bad_row_of_a_list_is_named_with_its_line(
     shelf: Shelf, tmp_path: Path, column: str, value: str, complaint: str
 ) -> None:
-    rows = [dataclasses.asdict(row) for row in shelf.rows]
-    rows[1][column] = value
     path = tmp_path / "list.csv"
-    pictures.write_list(path, [Row(**row) for row in rows])
+    pictures.write_list(path, shelf.rows)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[1][column] = value
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     with pytest.raises(InputError, match=f"list.csv, line 3: .*{complaint}"):
         pictures.read_pictures(path)
 
@@ -266,8 +276,10 @@ def test_a_list_that_is_no_list_is_refused(tmp_path: Path) -> None:
         pictures.read_pictures(path)
 
 
-def test_the_shipped_list_is_sound() -> None:
-    rows, packages = pictures.read_pictures(), pictures.read_packages()
+@pytest.mark.parametrize("name", pictures.LISTS)
+def test_a_shipped_list_is_sound(name: str) -> None:
+    listed, archives = pictures.list_files(name)
+    rows, packages = pictures.read_pictures(listed), pictures.read_packages(archives)
     assert len(rows) >= 150
     known = {(package.source, package.version) for package in packages}
     assert {(row.source, row.version) for row in rows} == known
@@ -275,6 +287,29 @@ def test_the_shipped_list_is_sound() -> None:
     assert not {row.file for row in rows if row.file.startswith(("mate_", "plasma_"))}
     assert Counter(package.kind for package in packages)["apt"] >= 4
     assert all(row.evidence and row.origin.startswith("http") for row in rows)
+    unnamed = {row.licence for row in rows if row.author.startswith("unnamed")}
+    assert unnamed <= {"public-domain"}
+
+
+def test_the_large_list_needs_no_source_that_is_in_no_registry() -> None:
+    listed, archives = pictures.list_files("training-large")
+    rows, packages = pictures.read_pictures(listed), pictures.read_packages(archives)
+    assert {package.kind for package in packages} == {"apt", "pip"}
+    assert all("/pool/main/" in package.address for package in packages if package.kind == "apt")
+    assert sum(package.size for package in packages) < 1.5e9
+    assert sum(row.megapixels for row in rows) > 2 * sum(row.megapixels for row in pictures.read_pictures())
+    assert max(max(row.height, row.width) for row in rows) <= 2600
+
+
+def test_a_list_of_no_such_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="no list of pictures 'large': use one of training, training-large"):
+        pictures.list_files("large")
+
+
+def test_the_pictures_that_a_list_was_rewritten_from_are_the_same(tmp_path: Path) -> None:
+    for listed, _ in map(pictures.list_files, pictures.LISTS):
+        pictures.write_list(tmp_path / "copy.csv", pictures.read_pictures(listed))
+        assert (tmp_path / "copy.csv").read_bytes() == listed.read_bytes()
 
 
 def test_credits_name_author_licence_and_change() -> None:

