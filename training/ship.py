@@ -1,7 +1,10 @@
-"""Put trained weights of mezzotint-x4 into the package: half precision, with a complete card.
+"""Put trained weights of a method into the package: half precision, with a complete card.
 
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
+    python training/ship.py runs/prior
+
+Hours and iterations are those of the run in the folder unless they are given, as for a method of two stages.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from mezzotint import methods, weights
 from mezzotint.data import pictures
+from mezzotint.methods.mezzotint_x4 import PredictRefine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,42 +29,45 @@ def commit() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", help="the output folder of the refiner's run")
-    parser.add_argument("--hours", type=float, required=True, help="hours of training, predictor and refiner")
-    parser.add_argument("--iterations", type=int, required=True)
-    parser.add_argument("--realism", type=float, required=True, help="the default realism")
-    parser.add_argument("--steps", type=int, required=True, help="the default number of steps")
+    parser.add_argument("folder", help="the output folder of the (last) run")
+    parser.add_argument("--hours", type=float, help="hours of training, of all stages")
+    parser.add_argument("--iterations", type=int, help="steps of training, of all stages")
+    parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
+    parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
     parser.add_argument("--pictures", choices=pictures.LISTS, default=pictures.TRAINING, help="what it was trained on")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("-o", "--output", type=Path, default=weights.SHIPPED_FOLDER / "mezzotint-x4.safetensors")
+    parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
+    output = options.output or weights.SHIPPED_FOLDER / f"{card.method}.safetensors"
     listed = pictures.list_files(options.pictures)[0]
     rows = pictures.read_pictures(listed)
     licences = ", ".join(f"{count} {name}" for name, count in sorted(Counter(row.licence for row in rows).items()))
     named = sorted({row.author for row in rows if row.licence.startswith("CC-BY")}, key=str.casefold)
     megapixels = sum(row.megapixels for row in rows)
-    card = card.model_copy(
-        update={
-            "preset": "shipped",
-            "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}",
-            "data_licence": licences,
-            "authors": tuple(named),
-            "licence": "Apache-2.0",
-            "hours": options.hours,
-            "iterations": options.iterations,
-            "commit": commit(),
-            "figures": {k: float(v) for k, v in (f.rsplit("=", 1) for f in options.figure)},
-            "steps_default": options.steps,
-            "realism_default": options.realism,
-            "receptive_field": method.reach(options.steps),
-            "consistent_default": True,
-            "local": True,
-        }
-    )
-    tensors = method.fused().state_dict()
-    weights.save(options.output, tensors, card, keep_float32=("deviations",))
-    print(f"{options.output}: {options.output.stat().st_size / 1e6:.2f} MB")
+    steps = options.steps or card.steps_default
+    about = {
+        "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}",
+        "data_licence": licences,
+        "authors": tuple(named),
+        "licence": "Apache-2.0",
+        "hours": card.hours if options.hours is None else options.hours,
+        "iterations": card.iterations if options.iterations is None else options.iterations,
+        "commit": commit(),
+        "figures": {k: float(v) for k, v in (f.rsplit("=", 1) for f in options.figure)},
+        "steps_default": steps,
+    }
+    kept: tuple[str, ...] = ()
+    if isinstance(method, PredictRefine):
+        if options.realism is None:
+            parser.error("name the default --realism")
+        about |= {
+            "preset": "shipped", "realism_default": options.realism, "receptive_field": method.reach(steps),
+            "consistent_default": True, "local": True,
+        }  # fmt: skip
+        method, kept = method.fused(), ("deviations",)
+    weights.save(output, method.state_dict(), card.model_copy(update=about), keep_float32=kept)
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

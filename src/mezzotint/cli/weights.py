@@ -107,7 +107,9 @@ def list_weights() -> None:
             print(f"{item.name}  {size:.2f} MB  a network that measures quality")
         else:
             card = item.card
-            print(f"{item.name}  {size:.2f} MB  {card.method} x{card.scale:g}  data: {card.data} ({card.data_licence})")
+            trained = f"{card.hours:.1f} hours, {card.iterations} steps of training"
+            print(f"{item.name}  {size:.2f} MB  {card.method} x{card.scale:g}  {trained}  data: {card.data} "
+                  f"({card.data_licence})")  # fmt: skip
     for form in FORMATS.values():
         path = user_folder() / f"{form.name}.safetensors"
         if path.is_file():

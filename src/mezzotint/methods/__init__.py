@@ -104,17 +104,12 @@ def load_with_card(text: str | Path) -> tuple[nn.Module, Card]:
 
 
 def _restorer(spec: Spec, row: MethodCard) -> tuple[nn.Module, Card]:
-    """A zero-shot solver on the weights of a prior, and the prior's card in the name of the solver."""
+    """A zero-shot solver on a prior, the one in the package unless another is named, and the prior's card in the name
+    of the solver."""
     from mezzotint.methods.restorer import build_restorer
 
     if spec.weights is None:
-        try:
-            prior, card = load_with_card("prior")
-        except UsageError as error:
-            raise UsageError(
-                f"{row.name} needs a prior, and none is in the package: train one with `mezzotint train "
-                f"training/prior.toml`, then name the folder of the run, {row.name}:FOLDER"
-            ) from error
+        prior, card = load_with_card("prior")
     else:
         prior, card = load_with_card(f"hub:{spec.weights}" if spec.from_hub else Path(spec.weights))
         if find(card.method).family != "prior":
