@@ -28,7 +28,7 @@ def commit() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="the output folder of the (last) run")
     parser.add_argument("--hours", type=float, help="hours of training, of all stages")
     parser.add_argument("--iterations", type=int, help="steps of training, of all stages")
@@ -45,7 +45,7 @@ def main() -> None:
     licences = ", ".join(f"{count} {name}" for name, count in sorted(Counter(row.licence for row in rows).items()))
     named = sorted({row.author for row in rows if row.licence.startswith("CC-BY")}, key=str.casefold)
     megapixels = sum(row.megapixels for row in rows)
-    steps = options.steps or card.steps_default
+    steps: int = options.steps or card.steps_default or 1
     about = {
         "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}",
         "data_licence": licences,
