@@ -145,7 +145,7 @@ def measure_engines(
     from mezzotint.errors import UsageError
     from mezzotint.networks import engines
     from mezzotint.upscaler import load
-    from mezzotint.upscaler.engines import AUTO_TILE
+    from mezzotint.upscaler.enlargers import AUTO_TILE
 
     torch.set_num_threads(threads)
     missing, upscalers, starts = {}, {}, {}

@@ -28,7 +28,7 @@ def picture() -> np.ndarray:
 def test_the_card_is_complete(upscaler: Upscaler) -> None:
     card = upscaler.card
     assert card.local and card.consistent_default and card.hours > 1 and card.figures
-    assert card.receptive_field == upscaler.engine.method.reach(card.steps_default)
+    assert card.receptive_field == upscaler.enlarger.method.reach(card.steps_default)
     assert "photographs" in card.data and card.data_licence and len(card.authors) > 10
 
 

@@ -19,7 +19,7 @@ from mezzotint.images.spool import Spool
 from mezzotint.methods import mezzotint_x4
 from mezzotint.operators.resize import imresize
 from mezzotint.upscaler import Upscaler, load
-from mezzotint.upscaler.engines import Interpolation
+from mezzotint.upscaler.enlargers import Interpolation
 from mezzotint.upscaler.samples import Coding
 
 MATCHES = {"mean-std": match_moments, "wavelet": match_low_frequencies}
@@ -48,7 +48,7 @@ def refined(tmp_path_factory: pytest.TempPathFactory) -> Upscaler:
 
 @pytest.fixture(scope="module")
 def casting() -> Upscaler:
-    return dataclasses.replace(load("lanczos"), name="casting", engine=Interpolation(Casting()))
+    return dataclasses.replace(load("lanczos"), name="casting", enlarger=Interpolation(Casting()))
 
 
 def _picture(height: int, width: int, channels: int = 3, *, low: float = 0.3, high: float = 0.6) -> np.ndarray:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mezzotint.methods import mezzotint_x4
 from mezzotint.operators.resize import imresize
 from mezzotint.upscaler import Upscaler, load
-from mezzotint.upscaler.engines import Interpolation, Layout
+from mezzotint.upscaler.enlargers import Interpolation, Layout
 from mezzotint.upscaler.samples import Coding
 
 
@@ -60,10 +60,10 @@ def test_bands_do_not_show_at_any_size(
 def test_interpolation_by_bands_equals_the_function(name: str, size: dict) -> None:
     upscaler = load(name)
     picture = _noisy(61, 37)
-    banded = dataclasses.replace(upscaler, engine=_Short(upscaler.engine.run))
+    banded = dataclasses.replace(upscaler, enlarger=_Short(upscaler.enlarger.run))
     a, b = upscaler(picture, consistent=False, **size).image, banded(picture, consistent=False, **size).image
     x = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    whole = upscaler.engine.run(x, scale=1.0, size=a.shape[:2])[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    whole = upscaler.enlarger.run(x, scale=1.0, size=a.shape[:2])[0].permute(1, 2, 0).clamp(0, 1).numpy()
     assert np.abs(a - whole).max() < 1e-5 and np.abs(b - whole).max() < 1e-5
 
 

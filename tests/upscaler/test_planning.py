@@ -10,7 +10,7 @@ import torch
 from mezzotint.errors import UsageError
 from mezzotint.methods import mezzotint_x4
 from mezzotint.upscaler import Upscaler, load, planning
-from mezzotint.upscaler.engines import AUTO_TILE
+from mezzotint.upscaler.enlargers import AUTO_TILE
 from mezzotint.upscaler.planning import Pace
 from mezzotint.upscaler.samples import Coding
 
@@ -30,7 +30,7 @@ def _job(upscaler: Upscaler, h: int, w: int, channels: int = 3, **options):
 
 
 def _plan(upscaler: Upscaler, job, pace: Pace) -> planning.Plan:
-    return planning.plan(job, engine=upscaler.engine, device=upscaler.device, pace=pace)
+    return planning.plan(job, enlarger=upscaler.enlarger, device=upscaler.device, pace=pace)
 
 
 def test_a_plan_says_what_is_done(refined: Upscaler) -> None:
@@ -50,7 +50,7 @@ def test_memory_grows_with_the_width_alone(refined: Upscaler) -> None:
     assert 1.5 * flat.memory < wide.memory < 3 * flat.memory
     # A very wide picture gets lower bands instead of more memory than there is.
     settings = _job(refined, 400, 400).settings
-    assert refined.engine.layout(400, 20_000, settings=settings).band < AUTO_TILE
+    assert refined.enlarger.layout(400, 20_000, settings=settings).band < AUTO_TILE
     whole = _plan(refined, _job(refined, 900, 400, tile="none"), Pace(1, 1))
     assert whole.memory > 1.5 * tall.memory and whole.layouts[0].band == 900
 
@@ -64,7 +64,7 @@ def test_groups_of_channels_cost_each(refined: Upscaler) -> None:
 def test_a_deadline_chooses_steps(refined: Upscaler, seconds: float, steps: int) -> None:
     job = _job(refined, 20, 20)
     within = planning.within
-    chosen, deadline = within(job, seconds, engine=refined.engine, device=refined.device, pace=Pace(1.0, 0.5))
+    chosen, deadline = within(job, seconds, enlarger=refined.enlarger, device=refined.device, pace=Pace(1.0, 0.5))
     assert chosen.settings.steps == chosen.request.steps == steps
     assert f"{steps} of 4 steps" in deadline.chosen
     assert ("over the" in deadline.chosen) == (seconds < 1.5)
@@ -74,7 +74,7 @@ def test_a_deadline_chooses_steps(refined: Upscaler, seconds: float, steps: int)
 def test_a_deadline_with_nothing_to_choose_says_so() -> None:
     bicubic = load("bicubic")
     job, deadline = planning.within(
-        _job(bicubic, 20, 20), 5, engine=bicubic.engine, device=bicubic.device, pace=Pace(9.0, 0.0)
+        _job(bicubic, 20, 20), 5, enlarger=bicubic.enlarger, device=bicubic.device, pace=Pace(9.0, 0.0)
     )
     assert "nothing to choose" in deadline.chosen and "over the 5 s" in deadline.chosen
     for bad in (0, -1, float("nan"), float("inf")):
@@ -85,14 +85,14 @@ def test_a_deadline_with_nothing_to_choose_says_so() -> None:
 def test_the_timed_part_stands_for_the_whole(refined: Upscaler) -> None:
     """Loose, because machines are busy: the order of magnitude, and that steps and pixels count."""
     job = _job(refined, 300, 310)
-    pace = planning.measure(job, engine=refined.engine, device=refined.device)
+    pace = planning.measure(job, enlarger=refined.enlarger, device=refined.device)
     began = time.perf_counter()
     list(refined.enlarge(job, sink=np.empty))
     took = time.perf_counter() - began
     assert 0.2 < pace.seconds(4) / took < 5
     larger = dataclasses.replace(job, request=job.request.model_copy(update={"input_size": (900, 310)}))
-    assert planning._work(refined.engine, larger.request, job.settings) == pytest.approx(
-        3 * planning._work(refined.engine, job.request, job.settings), rel=0.15
+    assert planning._work(refined.enlarger, larger.request, job.settings) == pytest.approx(
+        3 * planning._work(refined.enlarger, job.request, job.settings), rel=0.15
     )
 
 

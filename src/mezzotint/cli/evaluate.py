@@ -246,13 +246,13 @@ def _candidates(
     from mezzotint.upscaler import Interpolation, load
 
     upscaler = load(name, device=device)
-    if isinstance(upscaler.engine, Interpolation):
-        yield _baseline(name, upscaler.engine, scale=scale)
+    if isinstance(upscaler.enlarger, Interpolation):
+        yield _baseline(name, upscaler.enlarger, scale=scale)
         return
     if engine != "eager":
         upscaler = load(name, device=device, engine=engine)
     realisms = values.realism if upscaler.realism is not None else (None,)
-    strengths = values.guidance if upscaler.engine.guidable else (None,)
+    strengths = values.guidance if upscaler.enlarger.guidable else (None,)
     for steps, realism, guidance in itertools.product(values.steps, realisms, strengths):
         yield _diffusion(
             name, upscaler, steps=steps, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
@@ -296,7 +296,7 @@ def _diffusion(
     from mezzotint.quality import Candidate, Output
     from mezzotint.upscaler.restoration import Restoration
 
-    restores = isinstance(upscaler.engine, Restoration)
+    restores = isinstance(upscaler.enlarger, Restoration)
     options_ = {"operator": told.operator, "noise": told.noise} if restores else {}
     # What the method refuses about any picture is said before the first one.
     upscaler.request(
@@ -319,11 +319,11 @@ def _diffusion(
     settings = {
         "steps": upscaler.steps if steps is None else steps,
         "realism": upscaler.realism if realism is None else realism,
-        "guidance": (1.0 if guidance is None else guidance) if upscaler.engine.guidable else None,
+        "guidance": (1.0 if guidance is None else guidance) if upscaler.enlarger.guidable else None,
         "consistent": upscaler.consistent if consistent is None else consistent,
         "colour": colour,
         "weights": upscaler.weights,
-        "engine": upscaler.network_engine,
+        "engine": upscaler.engine,
         **({"operator": told.operator or "bicubic", "noise": told.noise or 0.0} if restores else {}),
     }
     fixed = settings["realism"] == 0

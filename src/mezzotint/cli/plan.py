@@ -62,7 +62,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "coding": request.coding,
         "method": upscaler.name,
         "reason": upscaler.reason,
-        "engine": upscaler.network_engine,
+        "engine": upscaler.engine,
         "steps": found.steps,
         "realism": request.realism,
         "guidance": request.guidance,

@@ -245,7 +245,7 @@ def _replay(
         seconds = time.perf_counter() - began
     except UsageError as error:
         raise InputError(f"{result}: the record asks for what this version cannot do: {one_line(error)}") from error
-    here = Machine.here(device=str(upscaler.device), engine=upscaler.network_engine)
+    here = Machine.here(device=str(upscaler.device), engine=upscaler.engine)
     return {
         "result": str(result),
         "input": str(source),

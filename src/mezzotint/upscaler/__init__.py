@@ -26,7 +26,7 @@ from mezzotint.networks.engines import use as use_engine
 from mezzotint.operators.named import NamedOperator
 from mezzotint.record import Consistency, Deadline, Machine, Record, Request, libraries
 from mezzotint.upscaler import passes, planning
-from mezzotint.upscaler.engines import Diffusion, Engine, Interpolation, Refinement, Regression, Settings
+from mezzotint.upscaler.enlargers import Diffusion, Enlarger, Interpolation, Refinement, Regression, Settings
 from mezzotint.upscaler.planning import Plan
 from mezzotint.upscaler.restoration import AUTO, InColour, Restoration, estimated, known
 from mezzotint.upscaler.samples import Coding, survey
@@ -95,9 +95,9 @@ def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eage
             use_engine(engine, run.networks, device=where.type)
         elif engine != "eager":
             raise UsageError(f"{spec.card.name} has no network for --engine {engine}: leave --engine out")
-        baseline: Engine = Regression(run) if isinstance(run, Predictor) else Interpolation(run)
+        baseline: Enlarger = Regression(run) if isinstance(run, Predictor) else Interpolation(run)
         return Upscaler(
-            spec.card.name, baseline, local=spec.card.local, reason=reason, device=where, network_engine=engine
+            spec.card.name, baseline, local=spec.card.local, reason=reason, device=where, engine=engine
         )
     method, card = methods.load_with_card(str(name))
     if methods.find(card.method).family == "prior":
@@ -105,36 +105,36 @@ def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eage
         raise UsageError(f"{card.method} makes nothing larger, it is the prior of a solver: use --method ddnm:{place}")
     method.eval().requires_grad_(False).to(where)
     use_engine(engine, method.networks, device=where.type, gradients=method.differentiates)  # pyright: ignore
-    runs: Engine
+    enlarger: Enlarger
     if isinstance(method, PredictRefine):
-        runs = Refinement(method)
+        enlarger = Refinement(method)
     else:
-        runs = Restoration(method) if isinstance(method, Restorer) else Diffusion(method, int(card.scale))
+        enlarger = Restoration(method) if isinstance(method, Restorer) else Diffusion(method, int(card.scale))
     return Upscaler(
         card.name,
-        runs,
+        enlarger,
         weights=card.digest,
         # The prior of a solver may be local, the solver never is.
-        local=card.local and not isinstance(runs, Restoration),
+        local=card.local and not isinstance(enlarger, Restoration),
         steps=card.steps_default,
         realism=card.realism_default,
         consistent=card.consistent_default,
         reason=reason,
         device=where,
         card=card,
-        network_engine=engine,
+        engine=engine,
     )
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """Make pictures larger with one engine and its defaults. Build it with `load`.
+    """Make pictures larger with one method and its defaults. Build it with `load`.
 
-    `network_engine` says what computes the networks (`mezzotint.networks.engines`).
+    `engine` says what computes the networks (`mezzotint.networks.engines`).
     """
 
     name: str
-    engine: Engine
+    enlarger: Enlarger
     weights: str = ""
     local: bool = False
     steps: int | None = None
@@ -143,7 +143,7 @@ class Upscaler:
     reason: str = ""
     device: torch.device = torch.device("cpu")
     card: Any = None
-    network_engine: str = "eager"
+    engine: str = "eager"
 
     def request(
         self,
@@ -206,7 +206,7 @@ class Upscaler:
             steps=steps, realism=realism, guidance=guidance, samples=samples, tile=tile, colour=colour
         )
         h, w = int(rows.shape[0]), int(rows.shape[1])
-        restores = isinstance(self.engine, Restoration)
+        restores = isinstance(self.enlarger, Restoration)
         size = target_size(
             h, w, scale=scale, width=width, height=height, long_side=long_side, keeps=restores
         )
@@ -217,7 +217,7 @@ class Upscaler:
         settings = dataclasses.replace(settings, known=told)
         chain = self._chain(h, w, size, consistent=consistent)
         seen = survey(rows, coding)
-        if isinstance(self.engine, Restoration):
+        if isinstance(self.enlarger, Restoration):
             rows, coding = self._coloured(rows, coding, settings, size=size)
         request = Request(
             version=__version__,
@@ -256,7 +256,7 @@ class Upscaler:
         `which`: the numbers of the samples that are wanted, all if left out.
         `progress(done, all)` is called now and then.
         """
-        each = passes.calls(job.request, coding=job.coding, engine=self.engine, settings=job.settings)
+        each = passes.calls(job.request, coding=job.coding, enlarger=self.enlarger, settings=job.settings)
         numbers = range(job.samples) if which is None else which
         total, done = max(1, each) * len(numbers), 0
 
@@ -277,7 +277,7 @@ class Upscaler:
         size = request.output_size
         work = passes.prepare(
             lambda start, stop: job.coding.decode(job.rows[start:stop]), coding=job.coding, survey=job.survey,
-            request=request, engine=self.engine, settings=job.settings, device=self.device, clock=clock,
+            request=request, enlarger=self.enlarger, settings=job.settings, device=self.device, clock=clock,
             callback=tell, floats=floats, hold=sink,
         )  # fmt: skip
         out = sink((*size, int(job.rows.shape[2])), job.coding.dtype)
@@ -291,19 +291,19 @@ class Upscaler:
                 whole[start:stop] = exact[0].permute(1, 2, 0).cpu().numpy()
         record = Record(
             request=request,
-            libraries=libraries(engine=self.network_engine),
+            libraries=libraries(engine=self.engine),
             reason=self.reason,
             adapted=self._adapted(job, request),
-            evaluations=self.engine.evaluations(job.settings)
-            * passes.passes(request, self.engine)
+            evaluations=self.enlarger.evaluations(job.settings)
+            * passes.passes(request, self.enlarger)
             * len(job.coding.groups),
-            tile=self.engine.layout(*request.input_size, settings=job.settings).tile,
+            tile=self.enlarger.layout(*request.input_size, settings=job.settings).tile,
             seconds=round(time.perf_counter() - began, 3),
             consistency=work.certificate(),
             recipe=self.name if self.card is None else self.card.method,
-            sizes=passes.sizes(request, self.engine),
+            sizes=passes.sizes(request, self.enlarger),
             timings={name: round(value, 3) for name, value in clock.seconds.items()},
-            machine=Machine.here(device=str(self.device), engine=self.network_engine),
+            machine=Machine.here(device=str(self.device), engine=self.engine),
         )
         return Sample(out, record, whole)
 
@@ -312,21 +312,21 @@ class Upscaler:
         """Return the certificate with the figures of a file that changed the samples: `rows` h w n as it holds them,
         in a type of `Coding`, with alpha where the job has it; grey may have become three equal channels."""
         found = passes.deviation_of(
-            rows, job.rows, coding=job.coding, survey=job.survey, request=job.request, engine=self.engine,
+            rows, job.rows, coding=job.coding, survey=job.survey, request=job.request, enlarger=self.enlarger,
             settings=job.settings,
         )  # fmt: skip
         return consistency.model_copy(update={"saved_rms": round(found.rms, 6), "saved_max": round(found.largest, 6)})
 
     def plan(self, job: Job) -> Plan:
         """Return what a job will take, after timing a small part of it."""
-        return planning.plan(job, engine=self.engine, device=self.device)
+        return planning.plan(job, enlarger=self.enlarger, device=self.device)
 
     def within(self, job: Job, seconds: float, *, spent: float = 0.0) -> tuple[Job, Deadline]:
         """Return the job with as many of its steps as `seconds`, of which `spent` are over, allow, and what was chosen.
 
         Raises UsageError for seconds that are not positive.
         """
-        return planning.within(job, seconds, engine=self.engine, device=self.device, spent=spent)
+        return planning.within(job, seconds, enlarger=self.enlarger, device=self.device, spent=spent)
 
     def __call__(
         self,
@@ -401,7 +401,7 @@ class Upscaler:
         self, operator: str | NamedOperator | None, noise: float | str | None, *, consistent: bool
     ) -> None:
         """Raise UsageError where something is said of the picture that this method does not take."""
-        if isinstance(self.engine, Restoration):
+        if isinstance(self.enlarger, Restoration):
             if consistent and noise:
                 level = f"{noise:g} grey levels" if isinstance(noise, float | int) else "the picture"
                 raise UsageError(f"--consistent would bring the noise of {level} into the result: leave one out")
@@ -418,15 +418,15 @@ class Upscaler:
     ) -> tuple[Rows, Coding]:
         """The rows to work on: of a grey picture that is to be coloured, three equal channels. Raises UsageError for
         what the solver and its prior cannot do with such a picture."""
-        engine, small = self.engine, (int(rows.shape[0]), int(rows.shape[1]))
-        assert isinstance(engine, Restoration)
-        grey = engine.bound(settings, small, size).mixes_channels
+        enlarger, small = self.enlarger, (int(rows.shape[0]), int(rows.shape[1]))
+        assert isinstance(enlarger, Restoration)
+        grey = enlarger.bound(settings, small, size).mixes_channels
         if grey and coding.space == "cmyk":
             raise UsageError("a CMYK picture has no grey to be coloured: convert it to RGB first")
-        if grey and coding.space == "grey" and engine.method.channels == 3:
+        if grey and coding.space == "grey" and enlarger.method.channels == 3:
             rows, coding = InColour(rows, coding), dataclasses.replace(coding, space="rgb")
         for group in coding.groups:
-            engine.check(settings, channels=group.stop - group.start, small=small, size=size)
+            enlarger.check(settings, channels=group.stop - group.start, small=small, size=size)
         return rows, coding
 
     def trial(self, operator: str | None, scale: float) -> np.ndarray:
@@ -434,15 +434,15 @@ class Upscaler:
 
         Raises UsageError for an operator that is unknown or has another scale.
         """
-        if not isinstance(self.engine, Restoration):
+        if not isinstance(self.enlarger, Restoration):
             return np.zeros((16, 16, 3), dtype=np.uint8)
         side = 16 * max(1, round(scale)) if scale == round(scale) else 16
         told = known(None if operator == AUTO else operator, None, small=(16, 16), size=(side, side)).operator
         h, w = (16, 16) if told.size is None else told.size_out(told.size)
-        return np.zeros((h, w, min(3, self.engine.method.channels)), dtype=np.uint8)
+        return np.zeros((h, w, min(3, self.enlarger.method.channels)), dtype=np.uint8)
 
     def _chain(self, h: int, w: int, size: tuple[int, int], *, consistent: bool) -> tuple[str, ...]:
-        m = self.engine.scale
+        m = self.enlarger.scale
         chain, reached = [self.name], m or 1
         if m is not None:
             while h * reached < size[0] or w * reached < size[1]:
@@ -454,18 +454,18 @@ class Upscaler:
             raise UsageError(
                 f"--consistent needs a whole scale, {size[0]}x{size[1]} is none of {h}x{w}: use --no-consistent"
             )
-        limit = PIXEL_LIMIT if self.engine.streams else WHOLE_PIXEL_LIMIT
+        limit = PIXEL_LIMIT if self.enlarger.streams else WHOLE_PIXEL_LIMIT
         pixels = max(h * w * reached**2, size[0] * size[1])
         if pixels > limit:
             raise UsageError(
                 f"{self.name} would make {pixels:,} pixels on the way, its limit is {limit:,}: use a smaller --scale"
-                + ("" if self.engine.streams else f", or --method {DEFAULT}, which works row by row")
+                + ("" if self.enlarger.streams else f", or --method {DEFAULT}, which works row by row")
             )
         return tuple(chain)
 
     def _adapted(self, job: Job, request: Request) -> tuple[str, ...]:
         adapted = []
-        plain = isinstance(self.engine, Interpolation)
+        plain = isinstance(self.enlarger, Interpolation)
         if job.coding.space == "grey" and not plain:
             adapted.append("grey: worked on as three equal channels, their mean kept")
         if isinstance(job.rows, InColour):
@@ -495,7 +495,7 @@ class Upscaler:
         tile: int | str | None,
         colour: str,
     ) -> Settings:
-        if isinstance(self.engine, Interpolation | Regression) and steps is not None:
+        if isinstance(self.enlarger, Interpolation | Regression) and steps is not None:
             raise UsageError(f"{self.name} takes no steps: leave --steps out")
         if steps is not None and (isinstance(steps, bool) or int(steps) != steps or not 1 <= steps <= 4000):
             raise UsageError(f"steps {steps} is not a whole number from 1 to 4000")
@@ -517,8 +517,8 @@ class Upscaler:
     def _guidance(self, strength: float) -> float:
         if isinstance(strength, bool) or not 0 <= strength <= GUIDANCE_LIMIT:
             raise UsageError(f"guidance {strength:g} lies outside 0 to {GUIDANCE_LIMIT:g}: 1 is as trained")
-        if isinstance(self.engine, Diffusion):
-            self.engine.check_guidance(strength)
+        if isinstance(self.enlarger, Diffusion):
+            self.enlarger.check_guidance(strength)
         elif strength != 1:
             raise UsageError(f"{self.name} has no guidance: leave --guidance out, or use a method trained for it")
         return float(strength)

@@ -1,4 +1,4 @@
-"""One sample of one picture as a chain of stages: passes of an engine, corrections, the exact size, measurements."""
+"""One sample of one picture as a chain of stages: passes of an enlarger, corrections, the exact size, measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mezzotint.images.spool import MEMORY_LIMIT
 from mezzotint.noise import Noise
 from mezzotint.operators.bicubic import MARGIN, REDUCTION_MARGIN, BicubicDown
 from mezzotint.record import Consistency, Request
-from mezzotint.upscaler.engines import Engine, Settings
+from mezzotint.upscaler.enlargers import Enlarger, Settings
 from mezzotint.upscaler.restoration import Restoration
 from mezzotint.upscaler.samples import Coding, Survey
 from mezzotint.upscaler.work import Rows, RowSink, Sink
@@ -157,7 +157,7 @@ def prepare(
     coding: Coding,
     survey: Survey,
     request: Request,
-    engine: Engine,
+    enlarger: Enlarger,
     settings: Settings,
     device: torch.device,
     clock: Clock,
@@ -172,7 +172,7 @@ def prepare(
     makes what a whole picture waits in, h w n float32, until its colours are known (colour "mean-std").
     """
     h, w = request.input_size
-    band = engine.layout(h, w, settings=settings).band
+    band = enlarger.layout(h, w, settings=settings).band
     source = bands.Stage(lambda start, stop: (read(start, stop).to(device),), height=h, band=min(band, _READ_ROWS))
     clock.stage(source, "reading")
     c = coding.channels
@@ -189,19 +189,19 @@ def prepare(
     for number, channels in enumerate(coding.groups):
         x = bands.mapped(visible, lambda rows, channels=channels: rows[:, channels])
         y, before, operator = _passes(
-            x, channels=channels.stop - channels.start, group=number, request=request, engine=engine, settings=settings,
-            clock=clock, callback=callback, hold=hold,
+            x, channels=channels.stop - channels.start, group=number, request=request, enlarger=enlarger,
+            settings=settings, clock=clock, callback=callback, hold=hold,
         )  # fmt: skip
         final = bands.mapped(y, lambda rows: rows.clamp(0, 1))
         saved = bands.mapped(final, coding.levels)
         groups.append((final, saved))
         if before is not None:
             measures.append(_Measure(before.reader(), None, kinds.setdefault("before", Deviation())))
-        if isinstance(engine, Restoration):
+        if isinstance(enlarger, Restoration):
             told = settings.known
             assert told is not None
             operator = told.name if told.operator.scale == 1 else f"{told.name} 1/{told.operator.scale:g}"
-            of_large, of_small = engine.observed(settings, small=(h, w), size=request.output_size)
+            of_large, of_small = enlarger.observed(settings, small=(h, w), size=request.output_size)
             for kind, stage in (("after", final), ("saved", saved)):
                 reduced = clock.stage(_at_once(stage, of_large, height=h), "measuring")
                 measures.append(_Measure(reduced.reader(), _at_once(x, of_small, height=h).reader(), kinds[kind]))
@@ -224,26 +224,26 @@ def prepare(
     )
 
 
-def calls(request: Request, *, coding: Coding, engine: Engine, settings: Settings) -> int:
+def calls(request: Request, *, coding: Coding, enlarger: Enlarger, settings: Settings) -> int:
     """How often `prepare` will call back."""
     h, w = request.input_size
     total = 0
-    for _ in range(passes(request, engine)):
-        total += engine.calls(h, settings=settings, layout=engine.layout(h, w, settings=settings))
-        h, w = h * (engine.scale or 1), w * (engine.scale or 1)
+    for _ in range(passes(request, enlarger)):
+        total += enlarger.calls(h, settings=settings, layout=enlarger.layout(h, w, settings=settings))
+        h, w = h * (enlarger.scale or 1), w * (enlarger.scale or 1)
     return total * len(coding.groups)
 
 
-def passes(request: Request, engine: Engine) -> int:
-    """How often the engine runs."""
-    return sum(not step.startswith("bicubic to") for step in request.chain) if engine.scale else 1
+def passes(request: Request, enlarger: Enlarger) -> int:
+    """How often the enlarger runs."""
+    return sum(not step.startswith("bicubic to") for step in request.chain) if enlarger.scale else 1
 
 
-def sizes(request: Request, engine: Engine) -> tuple[tuple[int, int], ...]:
+def sizes(request: Request, enlarger: Enlarger) -> tuple[tuple[int, int], ...]:
     """The size (height, width) that each link of the chain reaches."""
     h, w = request.input_size
-    m = engine.scale
-    reached = [] if m is None else [(h * m**k, w * m**k) for k in range(1, passes(request, engine) + 1)]
+    m = enlarger.scale
+    reached = [] if m is None else [(h * m**k, w * m**k) for k in range(1, passes(request, enlarger) + 1)]
     return tuple([*reached, request.output_size][: len(request.chain)])
 
 
@@ -253,7 +253,7 @@ def _passes(
     channels: int,
     group: int,
     request: Request,
-    engine: Engine,
+    enlarger: Enlarger,
     settings: Settings,
     clock: Clock,
     callback: Callable[[], None],
@@ -261,17 +261,17 @@ def _passes(
 ) -> tuple[bands.Stage, bands.Stage | None, str]:
     """The result at the exact size; what was missing before its correction, x - A y, where that has the size of the
     result; the operator."""
-    size, m = request.output_size, engine.scale
+    size, m = request.output_size, enlarger.scale
     h, w = request.input_size
     before, operator = None, ""
     y = x
-    for index in range(passes(request, engine)):
+    for index in range(passes(request, enlarger)):
         goal = size if m is None else (h * m, w * m)
-        layout = engine.layout(h, w, settings=settings)
+        layout = enlarger.layout(h, w, settings=settings)
         # A second pass, or a second group of channels, must not reuse the first one's field.
         noise = Noise(request.seed, pictures=((int(request.picture, 16) + index + 64 * group) % 2**64,))
         small = bands.regrouped(y, rows=1, band=layout.band) if index else y
-        large = engine.stream(
+        large = enlarger.stream(
             small, channels=channels, width=w, size=goal, noise=noise, settings=settings, layout=layout,
             callback=callback,
         )  # fmt: skip
@@ -280,8 +280,8 @@ def _passes(
             match = _moved if request.colour == "mean-std" else _recoloured
             large = match(large, small, width=w, size=goal, channels=channels, clock=clock, hold=hold)
         y = bands.mapped(large, lambda rows: rows.clamp(0, 1))
-        if request.consistent and isinstance(engine, Restoration):
-            y, before = _fitted(y, small, engine=engine, settings=settings, width=w, size=goal, clock=clock)
+        if request.consistent and isinstance(enlarger, Restoration):
+            y, before = _fitted(y, small, enlarger=enlarger, settings=settings, width=w, size=goal, clock=clock)
         elif request.consistent:
             scale = goal[0] // h
             down = BicubicDown(scale=scale, height=goal[0], width=goal[1])
@@ -373,13 +373,13 @@ def _consistent(
 
 
 def _fitted(
-    y: bands.Stage, x: bands.Stage, *, engine: Restoration, settings: Settings, width: int, size: tuple[int, int],
+    y: bands.Stage, x: bands.Stage, *, enlarger: Restoration, settings: Settings, width: int, size: tuple[int, int],
     clock: Clock,
 ) -> tuple[bands.Stage, bands.Stage]:  # fmt: skip
     """As `_consistent`, by the operator that a solver was told: what it found fits until it is clipped to [0, 1]."""
     small = (x.height, width)
-    of_large, of_small = engine.observed(settings, small=small, size=size)
-    back = engine.bound(settings, small, size).pinv
+    of_large, of_small = enlarger.observed(settings, small=small, size=size)
+    back = enlarger.bound(settings, small, size).pinv
     # Two readers of each: what is missing is measured before it is put in.
     first, second = (y.reader(), x.reader()), (y.reader(), x.reader())
 
@@ -461,7 +461,7 @@ def colour_memory(request: Request, size: tuple[int, int], small: tuple[int, int
 
 
 def deviation_of(
-    rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request, engine: Engine, settings: Settings
+    rows: Rows, small: Rows, *, coding: Coding, survey: Survey, request: Request, enlarger: Enlarger, settings: Settings
 ) -> Deviation:
     """How far a result, `rows` h w n as a file holds them, is from its input `small` when it is made small again.
 
@@ -483,9 +483,9 @@ def deviation_of(
             colour = colour.mean(dim=1, keepdim=True)
         return (torch.cat([colour, (values[:, -1:] == 0).float()], dim=1) if hidden else colour,)
 
-    if isinstance(engine, Restoration):
+    if isinstance(enlarger, Restoration):
         large = read(0, size[0])[0]
-        return _deviation_at_once(large, small, coding=coding, request=request, engine=engine, own=settings)
+        return _deviation_at_once(large, small, coding=coding, request=request, enlarger=enlarger, own=settings)
     large = bands.Stage(read, height=size[0], band=min(size[0], _READ_ROWS))
     reduced = _reduced(large, size=size, small=request.input_size).reader()
     deviation = Deviation()
@@ -500,10 +500,10 @@ def deviation_of(
 
 
 def _deviation_at_once(
-    large: Tensor, small: Rows, *, coding: Coding, request: Request, engine: Restoration, own: Settings
+    large: Tensor, small: Rows, *, coding: Coding, request: Request, enlarger: Restoration, own: Settings
 ) -> Deviation:
     """`deviation_of` by the operator that a solver was told; `large` (1, c or c + 1, H, W), last what is hidden."""
-    of_large, of_small = engine.observed(own, small=request.input_size, size=request.output_size)
+    of_large, of_small = enlarger.observed(own, small=request.input_size, size=request.output_size)
     x = coding.decode(small[0 : request.input_size[0]])[:, : coding.channels]
     deviation = Deviation()
     for group in coding.groups:

@@ -13,7 +13,7 @@ from mezzotint.errors import UsageError
 from mezzotint.images import tiles
 from mezzotint.record import Deadline, Request
 from mezzotint.upscaler import passes
-from mezzotint.upscaler.engines import Engine, Layout, Settings
+from mezzotint.upscaler.enlargers import Enlarger, Layout, Settings
 from mezzotint.upscaler.restoration import Restoration
 from mezzotint.upscaler.work import Job
 
@@ -58,32 +58,32 @@ class Pace:
         return self.base + self.step * (steps or 0 if self.count is None or steps is None else self.count(steps))
 
 
-def plan(job: Job, *, engine: Engine, device: torch.device, pace: Pace | None = None) -> Plan:
+def plan(job: Job, *, enlarger: Enlarger, device: torch.device, pace: Pace | None = None) -> Plan:
     """Return the plan of a job; `pace` as `measure` returns it, which is asked unless given."""
-    pace = pace or measure(job, engine=engine, device=device)
+    pace = pace or measure(job, enlarger=enlarger, device=device)
     request, settings = job.request, job.settings
     layouts, memory = [], 0
     reasons = []
     h, w = request.input_size
-    for index in range(passes.passes(request, engine)):
-        layout = engine.layout(h, w, settings=settings)
+    for index in range(passes.passes(request, enlarger)):
+        layout = enlarger.layout(h, w, settings=settings)
         layouts.append(layout)
-        goal = request.output_size if engine.scale is None else (h * engine.scale, w * engine.scale)
-        memory += engine.memory(w, settings=settings, layout=layout)
+        goal = request.output_size if enlarger.scale is None else (h * enlarger.scale, w * enlarger.scale)
+        memory += enlarger.memory(w, settings=settings, layout=layout)
         rows = layout.band * goal[0] / h
         memory += int(_BESIDE * rows * goal[1] * job.coding.channels)
         if request.consistent:
             memory += passes.consistency_memory(goal, h)
         memory += passes.colour_memory(request, goal, (h, w), band=int(rows), channels=job.coding.channels)
-        reasons.append(f"pass {index + 1}: {_why(engine, layout, h, w, settings)}")
+        reasons.append(f"pass {index + 1}: {_why(enlarger, layout, h, w, settings)}")
         h, w = goal
     groups = len(job.coding.groups)
     if groups > 1:
         reasons.append(f"{groups} groups of channels, each worked on as a picture of its own")
-    evaluations = engine.evaluations(settings) * len(layouts) * groups
+    evaluations = enlarger.evaluations(settings) * len(layouts) * groups
     return Plan(
         chain=request.chain,
-        sizes=passes.sizes(request, engine),
+        sizes=passes.sizes(request, enlarger),
         layouts=tuple(layouts),
         evaluations=evaluations,
         memory=memory,
@@ -98,7 +98,7 @@ def within(
     job: Job,
     seconds: float,
     *,
-    engine: Engine,
+    enlarger: Enlarger,
     device: torch.device,
     pace: Pace | None = None,
     spent: float = 0.0,
@@ -113,7 +113,7 @@ def within(
     if not 0 < seconds < float("inf"):
         raise UsageError(f"deadline {seconds:g} is not a positive number of seconds: use for example --deadline 60")
     began = time.perf_counter()
-    pace = pace or measure(job, engine=engine, device=device)
+    pace = pace or measure(job, enlarger=enlarger, device=device)
     left = seconds - spent - (time.perf_counter() - began)
     most, samples = job.settings.steps, job.samples
     if most is None or pace.step <= 0:
@@ -131,7 +131,7 @@ def within(
 
 
 @torch.no_grad()
-def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
+def measure(job: Job, *, enlarger: Enlarger, device: torch.device) -> Pace:
     """Do a part from the middle of the picture, with all that belongs to it, and scale its time up.
 
     The first run is not counted; with steps, one and two of them give the line.
@@ -142,60 +142,60 @@ def measure(job: Job, *, engine: Engine, device: torch.device) -> Pace:
     part = job.rows[top : top + side[0]][:, left : left + side[1]]
     ratio = (job.request.output_size[0] / h, job.request.output_size[1] / w)
     goal = (max(1, round(side[0] * ratio[0])), max(1, round(side[1] * ratio[1])))
-    if engine.scale is None and job.request.consistent:
+    if enlarger.scale is None and job.request.consistent:
         goal = (side[0] * round(ratio[0]), side[1] * round(ratio[1]))
     chain = tuple(step for step in job.request.chain if not step.startswith("bicubic to"))
-    m = engine.scale
+    m = enlarger.scale
     if m is not None and (side[0] * m ** len(chain), side[1] * m ** len(chain)) != goal:
         chain = (*chain, f"bicubic to {goal[0]}x{goal[1]}")
     request = job.request.model_copy(update={"input_size": side, "output_size": goal, "chain": chain})
-    share = _work(engine, job.request, job.settings) / _work(engine, request, job.settings)
-    asked = engine.part(job.settings) if isinstance(engine, Restoration) else job.settings
+    share = _work(enlarger, job.request, job.settings) / _work(enlarger, request, job.settings)
+    asked = enlarger.part(job.settings) if isinstance(enlarger, Restoration) else job.settings
 
     def run(steps: int | None) -> float:
         settings = dataclasses.replace(asked, steps=steps)
         began = time.perf_counter()
         work = passes.prepare(
             lambda start, stop: job.coding.decode(part[start:stop]), coding=job.coding, survey=job.survey,
-            request=request.model_copy(update={"steps": steps}), engine=engine, settings=settings, device=device,
+            request=request.model_copy(update={"steps": steps}), enlarger=enlarger, settings=settings, device=device,
             clock=passes.Clock(), callback=lambda: None,
         )  # fmt: skip
         for start, stop in work.bands():
             job.coding.encode(work.rows.take(start, stop, keep=stop))
         return (time.perf_counter() - began) * share
 
-    if job.settings.steps is None or engine.evaluations(job.settings) <= 1:
+    if job.settings.steps is None or enlarger.evaluations(job.settings) <= 1:
         run(job.settings.steps)
         return Pace(run(job.settings.steps), 0.0)
     run(1)
     one, two = run(1), run(2)
-    if isinstance(engine, Restoration):
-        count = engine.method.evaluations
+    if isinstance(enlarger, Restoration):
+        count = enlarger.method.evaluations
         step = max(two - one, 1e-9) / (count(2) - count(1))
         return Pace(max(0.0, one - step * count(1)), step, count)
     step = max(two - one, 1e-9)
     return Pace(max(0.0, one - step), step)
 
 
-def _work(engine: Engine, request: Request, settings: Settings) -> float:
+def _work(enlarger: Enlarger, request: Request, settings: Settings) -> float:
     """Pixels that the networks see in all passes, halos included: what the time is proportional to."""
     h, w = request.input_size
-    if isinstance(engine, Restoration):
-        return engine.work(request.output_size)
+    if isinstance(enlarger, Restoration):
+        return enlarger.work(request.output_size)
     total = 0.0
-    for _ in range(passes.passes(request, engine)):
-        layout = engine.layout(h, w, settings=settings)
+    for _ in range(passes.passes(request, enlarger)):
+        layout = enlarger.layout(h, w, settings=settings)
         for start in range(0, h, layout.band):
             stop = min(h, start + layout.band)
-            for tile in tiles.plan(h, w, tile=layout.tile, halo=engine.halo, rows=(start, stop)):
+            for tile in tiles.plan(h, w, tile=layout.tile, halo=enlarger.halo, rows=(start, stop)):
                 rows, columns = tile.window_rows, tile.window_columns
                 total += (rows.stop - rows.start) * (columns.stop - columns.start)
-        h, w = h * (engine.scale or 1), w * (engine.scale or 1)
-    return total if engine.scale is not None else total * request.output_size[0] * request.output_size[1] / (h * w)
+        h, w = h * (enlarger.scale or 1), w * (enlarger.scale or 1)
+    return total if enlarger.scale is not None else total * request.output_size[0] * request.output_size[1] / (h * w)
 
 
-def _why(engine: Engine, layout: Layout, h: int, w: int, settings: Settings) -> str:
-    if not engine.streams:
+def _why(enlarger: Enlarger, layout: Layout, h: int, w: int, settings: Settings) -> str:
+    if not enlarger.streams:
         return f"the whole {w}x{h} at once: the method looks at all of it"
     cut = f"{layout.band} of {h} rows at a time"
     if layout.tile is not None:

@@ -1,4 +1,4 @@
-"""Pictures made small by an operator with noise: the engine of the solvers, and what it is told or finds itself."""
+"""Pictures made small by an operator with noise: the enlarger of the solvers, and what it is told or finds itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mezzotint.operators.estimate import blur_width, noise_level
 from mezzotint.operators.linear import LinearOperator
 from mezzotint.operators.named import NamedOperator, named_operator
 from mezzotint.samplers import Move
-from mezzotint.upscaler.engines import Callback, Layout, Settings
+from mezzotint.upscaler.enlargers import Callback, Layout, Settings
 from mezzotint.upscaler.samples import Coding
 from mezzotint.upscaler.work import Rows
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mezzotint.record import Request
-from mezzotint.upscaler.engines import Settings
+from mezzotint.upscaler.enlargers import Settings
 from mezzotint.upscaler.samples import Coding, Survey
 
 _ROWS = 256

@@ -47,12 +47,12 @@ class Layout:
     tile: int | None
 
 
-class Engine(Protocol):
+class Enlarger(Protocol):
     """What makes a picture larger: a stage of rows of x (1, c, h, w) in [0, 1] to one of rows of y, not clipped."""
 
     @property
     def scale(self) -> int | None:
-        """The one scale of a model; None for an engine that makes any size at once."""
+        """The one scale of a model; None for an enlarger that makes any size at once."""
         ...
 
     @property
@@ -94,8 +94,8 @@ class Engine(Protocol):
         ...
 
 
-def _layout(engine: Engine, height: int, width: int, settings: Settings) -> Layout:
-    """The layout of an engine that streams: what the user asked for, or tiles of a size that suits the processor, in
+def _layout(enlarger: Enlarger, height: int, width: int, settings: Settings) -> Layout:
+    """The layout of an enlarger that streams: what the user asked for, or tiles of a size that suits the processor, in
     bands as tall as a tile or less where the picture is so wide that they would not fit."""
     if settings.tile is None:
         return Layout(height, None)
@@ -104,7 +104,7 @@ def _layout(engine: Engine, height: int, width: int, settings: Settings) -> Layo
         return Layout(min(height, side), side if width > side else None)
     tile = AUTO_TILE if width > AUTO_TILE else None
     band = min(height, AUTO_TILE)
-    while band > tiles.SMALLEST and engine.memory(width, settings=settings, layout=Layout(band, tile)) > MEMORY:
+    while band > tiles.SMALLEST and enlarger.memory(width, settings=settings, layout=Layout(band, tile)) > MEMORY:
         band = max(tiles.SMALLEST, band * 3 // 4)
     return Layout(band, tile)
 
