@@ -47,6 +47,7 @@ def main() -> None:
     megapixels = sum(row.megapixels for row in rows)
     steps: int = options.steps or card.steps_default or 1
     about = {
+        "name": card.method,
         "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}",
         "data_licence": licences,
         "authors": tuple(named),
