@@ -18,7 +18,7 @@ from mezzotint.bridges import VE, VP, Bridge
 from mezzotint.noise import Noise, NoiseSource
 from mezzotint.samplers.step import Estimate
 from mezzotint.zero_shot import Measurement, Plan, Problem, build, restore
-from mezzotint.zero_shot.dps import REFERENCE
+from mezzotint.zero_shot.dps import REFERENCE, REFERENCE_STEPS
 from mezzotint.zero_shot.gradients import through
 from mezzotint.zero_shot.solver import Solver, leading_grid
 
@@ -68,7 +68,7 @@ def score_weight(values: Mapping[str, Any], numbers: int) -> float:
     for t, r in itertools.pairwise(ScoreGuided(1.0).grid(bridge, DPS)):
         (a_t, _, s_t), (a_r, _, s_r) = bridge.coefficients(t), bridge.coefficients(r)
         unit += 0.5 * a_t * a_r * ((s_t / a_t) ** 2 - (s_r / a_r) ** 2)
-    return DPS * values["as_far_as"] * (numbers / REFERENCE) ** 0.5 / unit
+    return REFERENCE_STEPS * values["as_far_as"] * (numbers / REFERENCE) ** 0.5 / unit
 
 
 def published_levels(count: int) -> tuple[float, ...]:

@@ -29,16 +29,17 @@ DiffPIR: deepinv's lambda is twice our weight, because it takes the noise of pic
 in [-1, 1]. The times of its walk differ from ours, which cannot be given to it: in the first row each side has its own,
 in the second both have deepinv's. deepinv asks the network a last time without using what it says.
 
-DPS: published are 1000 evaluations, here there are {DPS}, in which neither library's own settings move a picture to its
-measurement. deepinv adds the gradient to the score, so that the length of a step falls with the noise; the published
-rule moves the same length in every step. Rows "in the score" are that one rule on both sides, ours made of our parts
-(`ScoreGuided` in `benchmarks/zero_shot_peers/ours.py`); from the same noise it gives the same picture.
+DPS: published are 1000 evaluations, here there are {DPS}. In the published rule every step goes the same length; ours
+takes zeta for that of 1000 steps and goes as much further in each of fewer. deepinv adds the gradient to the score, so
+that the length of a step falls with the noise, and with its own weight does not reach the measurement in so few. Rows
+"in the score" are that one rule on both sides, ours made of our parts (`ScoreGuided` in
+`benchmarks/zero_shot_peers/ours.py`); from the same noise it gives the same picture.
 
 DDRM: deepinv divides what it draws by the square root of 2, so that its pictures have half of the variance that the
 paper's have where nothing was measured, and returns what the network makes of the last state. The first row has the
 levels of DDRM's release for both, the second those that deepinv takes by default, of which we ask the network at all
-but the last, 0. The row "draws over the square root of 2" is ours with draws that are divided as deepinv's are: at 20
-levels it has deepinv's PSNR, so that the difference is one of variance, which PSNR counts as an error.
+but the last, 0. The rows "draws over the square root of 2" are ours with draws that are divided as deepinv's are: less
+variance is less error to PSNR, whatever the law of the pictures.
 """
 
 

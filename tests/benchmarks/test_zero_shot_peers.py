@@ -72,7 +72,7 @@ def test_steps_in_the_score_are_together_as_long_as_those_of_the_published_rule(
         a_t, _, s_t = ours.CONTINUOUS.coefficients(t)
         k, _ = ours.CONTINUOUS.transition(r, t)
         total += (ours.CONTINUOUS.coefficients(r)[0] - k * a_t) * 0.5 * weight * s_t**2 / a_t
-    assert total == pytest.approx(DPS * 2.0 * math.sqrt(numbers / (3 * 64 * 64)), rel=1e-9)
+    assert total == pytest.approx(1000 * 2.0 * math.sqrt(numbers / (3 * 64 * 64)), rel=1e-9)
     assert ours.score_weight({"weight": 7}, numbers) == 7.0
 
 
