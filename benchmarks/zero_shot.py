@@ -45,13 +45,16 @@ from mezzotint.quality import lpips, psnr, ssim, statistics
 from mezzotint.quality.crops import load_crops
 from mezzotint.zero_shot import SOLVERS, Measurement
 from mezzotint.zero_shot.spectral import Posterior
+from mezzotint.zero_shot.table import Row
 
 HERE = Path(__file__).resolve().parent
 SCALE = 4
 NOISE = 0.05
 COUNTS = (20, 100)
 FIGURES = ("psnr", "ssim", "lpips", "lr_psnr")
-NAMED = ("ddrm", "ddnm", "diffpir", "pigdm", "dps", "spectral")
+# Solvers in their first variant, then variants that ask for another trade of detail and PSNR.
+RUNS = (*SOLVERS, "diffpir@fresh", "spectral@means")
+NAMED = ("ddrm", "ddnm", "diffpir", "diffpir@fresh", "pigdm", "dps", "spectral", "spectral@means")
 BATCHES = (1, 2, 4)
 # The seed of the noise in small pictures; solvers draw with seed 0.
 MEASURED = 1
@@ -150,14 +153,16 @@ def plan(
         some = tuple(crops) if count == min(counts) else spread(crops, slow_crops)
         for setting in SETTINGS:
             for name, restorer in restorers.items():
-                if setting.noise > 0 and not SOLVERS[name].noise:
+                if setting.noise > 0 and not solver_of(name).noise:
                     continue
                 steps = steps_for(restorer, count)
                 yield Work(name, setting, steps, restorer.evaluations(steps), count, some)
     two = tuple(crop for crop in crops if crop.name in OWN_CROPS) or tuple(crops[:2])
     named = {setting.name: setting for setting in SETTINGS}
     for name, restorer in restorers.items():
-        setting = named[OWN.get(name, "bicubic, noise" if SOLVERS[name].noise else "bicubic")]
+        if "@" in name:
+            continue
+        setting = named[OWN.get(name, "bicubic, noise" if solver_of(name).noise else "bicubic")]
         steps = restorer.steps_default
         yield Work(name, setting, steps, restorer.evaluations(steps), None, two)
 
@@ -243,7 +248,7 @@ def grow(prior_name: str, solver: str, side: int) -> int:
     torch.set_num_threads(1)
     prior = load_prior(prior_name)[0]
     name = "ddrm" if solver == "network" else solver
-    restorer = build_restorer(name, scale=SCALE, preset=first_preset(name), config=None, prior=prior)
+    restorer = build_one(name, prior)
     before, _ = peak_memory()
     if solver == "network":
         evaluation_seconds(prior, restorer.bridge, (1, 3, side, side))
@@ -261,8 +266,16 @@ def measure_memory(prior_name: str, solver: str, side: int) -> float | None:
     return round(int(done.stdout.split()[-1]) / 2**20, 1)
 
 
-def first_preset(name: str) -> str:
-    return next(iter(SOLVERS[name].presets))
+def solver_of(name: str) -> Row:
+    """The row of a solver, or of a solver@variant, in the package's table."""
+    return SOLVERS[name.partition("@")[0]]
+
+
+def build_one(name: str, prior: nn.Module) -> Restorer:
+    """A solver in its first variant, or a solver@variant."""
+    solver, _, preset = name.partition("@")
+    preset = preset or next(iter(SOLVERS[solver].presets))
+    return build_restorer(solver, scale=SCALE, preset=preset, config=None, prior=prior)
 
 
 def load_prior(name: str) -> tuple[nn.Module, Any]:
@@ -274,12 +287,10 @@ def load_prior(name: str) -> tuple[nn.Module, Any]:
 
 def build_all(prior: nn.Module, only: Sequence[str] | None = None) -> dict[str, Restorer]:
     """Every solver in its first variant on the prior; without `spectral` where the prior has no spectrum."""
-    names = [name for name in SOLVERS if only is None or name in only]
+    names = [name for name in RUNS if only is None or name in only]
     if getattr(prior, "spectrum", None) is None:
-        names = [name for name in names if name != "spectral"]
-    return {
-        name: build_restorer(name, scale=SCALE, preset=first_preset(name), config=None, prior=prior) for name in names
-    }
+        names = [name for name in names if not name.startswith("spectral")]
+    return {name: build_one(name, prior) for name in names}
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -478,7 +489,7 @@ def _plain_rows(content: dict[str, Any], setting: Setting) -> list[dict[str, Any
 
 def _solver_rows(content: dict[str, Any], setting: Setting, count: int) -> list[dict[str, Any]]:
     found = [row for row in content["rows"].values() if row["setting"] == setting.name and row["crops"]]
-    return [row for name in SOLVERS for row in found if row["solver"] == name and row["wanted"] == count]
+    return [row for name in RUNS for row in found if row["solver"] == name and row["wanted"] == count]
 
 
 def _tables(content: dict[str, Any]) -> list[str]:
@@ -545,7 +556,7 @@ def _verdicts(content: dict[str, Any]) -> list[str]:
 
 
 def _own(content: dict[str, Any]) -> list[str]:
-    rows = [row for name in SOLVERS for row in content["rows"].values() if row["own"] and row["solver"] == name]
+    rows = [row for name in RUNS for row in content["rows"].values() if row["own"] and row["solver"] == name]
     if not rows:
         return []
     crops = [name for name in OWN_CROPS if any(name in row["crops"] for row in rows)]
@@ -601,9 +612,9 @@ def page(content: dict[str, Any], denoising: dict[str, Any] | None = None) -> st
     lines = [
         "# Zero-shot solvers on the same crops",
         "",
-        "All solvers of [zero-shot.md](zero-shot.md), each in its default variant, with one prior. Made by",
-        "`python benchmarks/zero_shot.py`, with figures in `benchmarks/results/zero_shot.json`; nothing is written by",
-        "hand.",
+        "All solvers of [zero-shot.md](zero-shot.md), each in its default variant and some in others, with one prior.",
+        "Made by `python benchmarks/zero_shot.py`, with figures in `benchmarks/results/zero_shot.json`; nothing is",
+        "written by hand.",
         "",
         f"The prior: {content['iterations']} steps, {content['hours']:.1f} hours of training, weights "
         f"`{content['weights'][:12]}`.",
@@ -659,7 +670,7 @@ def draw(prior_name: str, crops: Sequence[Crop], *, only: Sequence[str], count: 
         columns += [[levels(y) for y in plain(name, setting, crops, prior)] for name in plains]
         labels = ["input", *plains]
         for name, restorer in restorers.items():
-            if setting.noise > 0 and not SOLVERS[name].noise:
+            if setting.noise > 0 and not solver_of(name).noise:
                 continue
             steps = steps_for(restorer, count)
             work = Work(name, setting, steps, restorer.evaluations(steps), count, tuple(crops))
@@ -692,9 +703,9 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "zero-shot-figures.md")
     options = parser.parse_args()
     only = None if options.only is None else options.only.split(",")
-    unknown = [name for name in only or () if name not in SOLVERS]
+    unknown = [name for name in only or () if name not in RUNS]
     if unknown:
-        parser.error(f"{unknown[0]!r} is no solver: --only takes {', '.join(SOLVERS)}")
+        parser.error(f"{unknown[0]!r} is no solver: --only takes {', '.join(RUNS)}")
     if options.memory is not None:
         print(grow(options.prior, options.memory, options.side))
         return

@@ -146,11 +146,11 @@ def test_the_linear_estimate_is_wieners(prior):
 def test_rows_come_by_count_then_setting_and_the_own_counts_last(prior):
     restorers = bench.build_all(bench.load_prior(prior)[0])
     works = list(bench.plan(restorers, CROPS, 2))
-    assert set(restorers) == set(SOLVERS) and [w.wanted for w in works] == sorted(
+    assert set(restorers) == set(bench.RUNS) and [w.wanted for w in works] == sorted(
         (w.wanted for w in works), key=lambda count: (count is None, count)
     )
     shared = [w for w in works if w.wanted == 20]
-    assert [w.setting for w in shared] == [BICUBIC] * 14 + [NOISY] * 10 + [POOLED] * 10
+    assert [w.setting for w in shared] == [BICUBIC] * 16 + [NOISY] * 12 + [POOLED] * 12
     assert all(w.setting is BICUBIC for w in works if w.solver in REFUSING)
     assert {len(w.crops) for w in shared} == {3} and {len(w.crops) for w in works if w.wanted == 100} == {2}
     own = {w.solver: w for w in works if w.wanted is None}

@@ -241,7 +241,7 @@ _ZERO_SHOT: tuple[tuple[str, str, int | None, tuple[str, ...], str, str, bool, S
     (
         "diffpir",
         "Zhu et al., Denoising Diffusion Models for Plug-and-Play Image Restoration, arXiv 2305.08995",
-        2023, ("paper", "released"), "none", "ddrm", False,
+        2023, ("paper", "released", "fresh"), "none", "ddrm", False,
         Solving(cost="1", gradients=False, singular=False, noise=True, fits=True),
     ),
     (

@@ -103,8 +103,12 @@ SOLVERS: dict[str, Row] = {
         False, "PiGDM, ICLR 2023",
     ),
     "diffpir": Row(
-        DiffPIR, {"paper": _settings(DiffPIR), "released": _settings(DiffPIR, last=False)}, "1", True, True,
-        "2305.08995",
+        DiffPIR,
+        {
+            "paper": _settings(DiffPIR), "released": _settings(DiffPIR, last=False),
+            "fresh": _settings(DiffPIR, zeta=1.0),
+        },
+        "1", True, True, "2305.08995",
     ),
     "red-diff": Row(REDDiff, {"released": _settings(REDDiff)}, "1", True, False, "2305.04391", own_loop=True),
     "daps": Row(
