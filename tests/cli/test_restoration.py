@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mezzotint
-from mezzotint import images
+from mezzotint import images, methods
 from mezzotint.operators.named import named_operator
 from mezzotint.record import FORMAT
 
@@ -36,10 +36,11 @@ def _record(path: Path) -> dict:
     return json.loads(images.read_record(path) or "")
 
 
-def test_without_a_prior_the_way_to_one_is_said(command, photo: Path) -> None:
-    outcome = command("upscale", photo, "--method", "ddnm", "--operator", "average")
-    assert outcome.status == 2
-    assert "mezzotint train" in outcome.line and "ddnm:FOLDER" in outcome.line
+def test_the_prior_of_the_package_is_taken_unless_another_is_named(command, photo: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.png"
+    outcome = command("upscale", photo, "--method", "ddnm", "--scale", 2, "--steps", 1, "-o", made)
+    assert outcome.status == 0
+    assert _record(made)["request"]["weights"] == methods.load_with_card("prior")[1].digest
 
 
 @pytest.mark.parametrize("options", [("--operator", "average"), ("--noise", "5")])
