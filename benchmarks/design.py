@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mezzotint import images, methods
 from mezzotint.data.benchmarks import find_pictures
+from mezzotint.images import atomic
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.noise import Noise, SequentialNoise, picture_id
 from mezzotint.operators.resize import imresize, imresize_uint8
@@ -177,9 +177,7 @@ def measure(method: PredictRefine, truths: Sequence[Truth], steps: int) -> dict[
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    atomic.write_bytes(path, (json.dumps(content, indent=1) + "\n").encode(), overwrite=True)
 
 
 def parameters(method: PredictRefine) -> int:
@@ -210,7 +208,7 @@ def page(content: dict[str, Any]) -> str:
     for design in DESIGNS:
         runs = [row for row in content["rows"].values() if row["design"] == design.name]
         for steps in design.sampled:
-            found = [row["figures"][str(steps)] for row in runs if str(row["sampled"]) and str(steps) in row["figures"]]
+            found = [row["figures"][str(steps)] for row in runs if str(steps) in row["figures"]]
             if not found:
                 continue
             cells = [
@@ -278,13 +276,12 @@ def search(content: dict[str, Any], options: argparse.Namespace, designs: Sequen
                 done = train(
                     method, pairs, run, resume=(folder / "state.safetensors").exists(),
                     stop=lambda: time.monotonic() - began > 60 * options.budget_minutes,
-                    save=lambda where, step, seconds, method=method: None,
                 )  # fmt: skip
             if done.step < steps:
                 print("the minutes are spent: call it again to go on", flush=True)
                 return
             figures = {str(n): measure(method, truths, n) for n in design.sampled}
-            content["floor"] = figures[str(design.sampled[0])].pop("bicubic_psnr")
+            content["floor"] = [found.pop("bicubic_psnr") for found in figures.values()][0]
             content["rows"][key] = {
                 "design": design.name, "seed": seed, "parameters": parameters(method), "trained": steps,
                 "minutes": round(done.seconds / 60, 1), "sampled": list(design.sampled), "figures": figures,

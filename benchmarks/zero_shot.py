@@ -2,6 +2,7 @@
 
     python benchmarks/zero_shot.py --data FOLDER PRIOR [--only ddrm,ddnm] [--limit N] [--slow-crops N]
         [--budget-minutes M] [--threads 1] [--batch N]
+    python benchmarks/zero_shot.py --merge FILES... (of runs elsewhere, -o, with other --only)
     python benchmarks/zero_shot.py --page-only
     python benchmarks/zero_shot.py --data FOLDER PRIOR --sheet FILE.png
 
@@ -21,7 +22,6 @@ import argparse
 import bisect
 import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from mezzotint import images, methods
-from mezzotint.images import sheets
+from mezzotint.images import atomic, sheets
 from mezzotint.methods.restorer import Restorer, build_restorer
 from mezzotint.noise import Noise, picture_id
 from mezzotint.operators.linear import LinearOperator
@@ -298,9 +298,20 @@ def write(path: Path, content: dict[str, Any]) -> None:
     head = {key: value for key, value in content.items() if key != "rows"}
     lines = [f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in content["rows"].items()]
     text = json.dumps(head, indent=1)[:-2] + ',\n "rows": {\n' + ",\n".join(lines) + "\n }\n}\n"
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    atomic.write_bytes(path, text.encode(), overwrite=True)
+
+
+def merge(content: dict[str, Any], other: dict[str, Any]) -> None:
+    """Add the rows of another run with the same prior; of a row that both have the one with more crops stays.
+
+    SystemExit where the prior is another.
+    """
+    if other["weights"] != content["weights"]:
+        raise SystemExit(f"the prior {other['weights'][:12]} is not {content['weights'][:12]}: merge runs of one prior")
+    for key, row in other["rows"].items():
+        if len(row["crops"]) > len(content["rows"].get(key, {"crops": {}})["crops"]):
+            content["rows"][key] = row
+    content["memory"] = {**other["memory"], **content["memory"]}
 
 
 def begin(path: Path, card: Any, *, threads: int) -> dict[str, Any]:
@@ -694,6 +705,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, help="crops at a time; the fastest of 1, 2, 4 without it")
     parser.add_argument("--page-only", action="store_true", help="write the page anew from the figures that are there")
+    parser.add_argument("--merge", type=Path, nargs="+", help="add the rows of these files of results, measure nothing")
     parser.add_argument("--sheet", type=Path, help="draw four crops into files of this name, measure nothing")
     parser.add_argument("--sheet-evaluations", type=int, default=20)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
@@ -709,7 +721,12 @@ def main() -> None:
     if options.memory is not None:
         print(grow(options.prior, options.memory, options.side))
         return
-    if not options.page_only:
+    if options.merge:
+        content = json.loads(options.output.read_text(encoding="utf-8"))
+        for path in options.merge:
+            merge(content, json.loads(path.read_text(encoding="utf-8")))
+        write(options.output, content)
+    elif not options.page_only:
         if options.prior is None or options.data is None:
             parser.error("name PRIOR and --data")
         torch.set_num_threads(options.threads)

@@ -58,7 +58,7 @@ def test_it_takes_out_most_of_the_noise(prior: Prior, y: Tensor, level: int) -> 
 
 @pytest.mark.parametrize("solver", ["ddnm", "ddrm", "ilvr", "diffpir", "spectral"])
 def test_solvers_fit_the_small_picture_exactly(y: Tensor, solver: str) -> None:
-    # 92 x 104 by 4 is even for the operator, the mask below is not.
+    # Sides that 4 divides.
     large = y[..., :92, :104]
     down = named_operator("bicubic", scale=4).for_large(92, 104)
     x = down.A(large.double())

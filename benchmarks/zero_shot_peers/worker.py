@@ -46,7 +46,7 @@ class GlobalDraws:
         return torch.randn(tuple(shape), dtype=dtype, device=device)
 
     def uniform(self, stream: str, draw: int, count: int) -> Tensor:
-        raise NotImplementedError("no sampler here draws uniform numbers")
+        return torch.rand(count, dtype=torch.float64)
 
 
 def agreement(prior: Any, *, size: tuple[int, int]) -> dict[str, dict[str, float]]:

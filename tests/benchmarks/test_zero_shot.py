@@ -158,6 +158,17 @@ def test_rows_come_by_count_then_setting_and_the_own_counts_last(prior):
     assert [c.name for c in own["dps"].crops] == list(bench.OWN_CROPS)
 
 
+def test_runs_of_one_prior_are_merged_and_the_longer_row_stays():
+    one = {"weights": "a", "memory": {"ddrm": 1}, "rows": {"x": {"crops": {"p": 1}}, "y": {"crops": {"p": 1, "q": 2}}}}
+    rows = {"x": {"crops": {"p": 5, "q": 6}}, "y": {"crops": {"p": 7}}, "z": {"crops": {"p": 8}}}
+    other = {"weights": "a", "memory": {"ddrm": 2, "dps": 3}, "rows": rows}
+    bench.merge(one, other)
+    assert {key: len(row["crops"]) for key, row in one["rows"].items()} == {"x": 2, "y": 2, "z": 1}
+    assert one["rows"]["y"]["crops"]["p"] == 1 and one["memory"] == {"ddrm": 1, "dps": 3}
+    with pytest.raises(SystemExit, match="one prior"):
+        bench.merge(one, {**other, "weights": "b"})
+
+
 def test_a_further_call_does_what_is_missing(prior, tmp_path):
     output = tmp_path / "zero_shot.json"
     assert run(prior, output, crops=CROPS[:1], only=["ddrm"])
