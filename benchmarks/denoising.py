@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from mezzotint import images, methods
 from mezzotint.bridges import VE
 from mezzotint.data.benchmarks import find_pictures
+from mezzotint.images import atomic
 from mezzotint.noise import Noise, picture_id
 from mezzotint.quality import psnr
 from mezzotint.quality.psnr import psnr_of_planes
@@ -103,9 +103,7 @@ def main() -> None:
     content = {"weights": card.digest, "iterations": card.iterations, "hours": card.hours}
     content |= measure((images.read_plain(file).pixels for file in files), denoiser(prior.eval()),
                        report=lambda text: print(text, flush=True))  # fmt: skip
-    partial = options.output.with_name(f".{options.output.name}.{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, options.output)
+    atomic.write_bytes(options.output, (json.dumps(content, indent=1) + "\n").encode(), overwrite=True)
     for sigma, row in content["levels"].items():
         print(f"sigma {sigma}: {row['denoised']:.2f} dB, wanted {row['target']}, noisy {row['noisy']:.2f}")
 
