@@ -195,3 +195,9 @@ def test_its_bridge_and_step_pass_the_public_checks(method: PredictRefine) -> No
     assert max(testing.check_bridge(method.bridge).values()) < 1e-9
     testing.check_sampler(ancestral, bridge=method.bridge)
     assert methods.find("mezzotint-x4").checks == ("check_bridge", "check_sampler", "check_method")
+
+
+def test_settings_change_the_preset_and_leave_the_rest_of_it() -> None:
+    assert methods.build("mezzotint-x4", config={}).config["collapsed"]
+    changed = methods.build("mezzotint-x4", preset="small", config={"refiner_blocks": 3}).config
+    assert (changed["collapsed"], changed["channels"], changed["refiner_blocks"]) == (True, 16, 3)

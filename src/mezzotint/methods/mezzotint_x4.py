@@ -449,14 +449,13 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 def build(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
-    """Build the method untrained, its predictor in training form; `config` (of a card) wins over the preset."""
+    """Build the method untrained, its predictor in training form; `config` (of a card or run file) changes the preset."""
     if scale not in (2, 4, 8):
         raise UsageError(f"mezzotint-x4 with scale {scale:g}: its bands need 2, 4 or 8")
-    if config is None:
-        if preset not in _PRESETS:
-            raise UsageError(f"mezzotint-x4 has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
-        config = {"collapsed": True, **_PRESETS[preset]}
+    if preset not in _PRESETS:
+        raise UsageError(f"mezzotint-x4 has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
     try:
-        return PredictRefine(scale=int(scale), preset=preset, **config)
+        settings = {"collapsed": True, **_PRESETS[preset], **(config or {})}
+        return PredictRefine(scale=int(scale), preset=preset, **settings)
     except TypeError as error:
         raise UsageError(f"configuration of mezzotint-x4: {error}") from None
