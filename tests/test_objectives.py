@@ -16,6 +16,7 @@ from mezzotint.objectives import (
     Uniform,
     corrupted_loss,
     discretised_log_likelihood,
+    energy_score,
     hybrid_loss,
     likelihood_weight,
     mean_matching_loss,
@@ -414,3 +415,18 @@ def test_repeated_times_of_a_batch_all_enter_the_history():
 def test_wrong_objectives_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (0.5, 1.0), (0.0, 0.5), (0.0, 1.5)])
+def test_the_energy_score_of_normal_draws_is_the_closed_form_and_least_at_the_law_of_the_truth(mean, std) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second, truth = torch.randn(3, 400_000, dtype=torch.float64, generator=generator)
+    found = energy_score(mean + std * first, mean + std * second, truth, distance=lambda a, b: (a - b).abs()).mean()
+
+    def expected(mean: float, std: float) -> float:
+        wide = math.sqrt(1 + std * std)
+        folded = wide * math.sqrt(2 / math.pi) * math.exp(-(mean**2) / (2 * wide**2))
+        return folded + mean * math.erf(mean / (wide * math.sqrt(2))) - std / math.sqrt(math.pi)
+
+    assert float(found) == pytest.approx(expected(mean, std), abs=0.004)
+    assert expected(0, 1) <= expected(mean, std)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -39,6 +39,7 @@ from mezzotint.prediction import (
 
 Norm = Literal["l1", "l2"]
 Times = Literal["uniform", "uniform-power", "discrete", "log-normal"]
+Sample = TypeVar("Sample")
 Weight = Literal["none", "y", "vlb", "likelihood", "p2", "min-snr"]
 
 
@@ -336,6 +337,19 @@ def corrupted_loss(
     error = bridge.mean(y_hat.to(y.dtype), x_state, times) - bridge.mean(y, x_state, times)
     scale = torch.ones_like(times) if weight is None else weight(bridge, times)
     return (_column(scale, error) * torch.square(error)).mean()
+
+
+def energy_score(
+    first: Sample, second: Sample, truth: Sample, *, distance: Callable[[Sample, Sample], Tensor]
+) -> Tensor:
+    """Energy score of a forecast known by two independent draws: (d(a, y) + d(b, y) - d(a, b)) / 2, unbiased.
+
+    Lower is better. With `distance` the power 0 < p < 2 of a Euclidean distance, the length itself for one, its mean is
+    least where draws and truth have one law: a spread too small costs as one too large does. With one number and its
+    absolute value it is the CRPS. Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equations 20 to 22.
+    `distance` may give a tensor of any shape.
+    """
+    return 0.5 * (distance(first, truth) + distance(second, truth) - distance(first, second))
 
 
 def discretised_log_likelihood(y: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -144,6 +144,19 @@ def test_crop_takes_off_every_side():
         lpips(a, b, crop=-1)
 
 
+def test_the_metric_is_the_length_of_the_weighted_difference_and_obeys_the_triangle_inequality():
+    network = load_network("alex")
+    generator = torch.Generator().manual_seed(0)
+    a, b, c = (network.describe(torch.rand(2, 3, 48, 40, generator=generator)) for _ in range(3))
+    expected = sum(
+        (head.weight[0, :, 0, 0].sqrt()[:, None, None] * (first - second)).norm(dim=1).mean(dim=(1, 2))
+        for first, second, head in zip(a, b, network.heads, strict=True)
+    )
+    assert torch.allclose(network.metric(a, b), expected, rtol=1e-3)
+    assert bool((network.metric(a, b) <= network.metric(a, c) + network.metric(c, b)).all())
+    assert float(network.metric(a, a).max()) == pytest.approx(5e-3)
+
+
 def test_small_pictures_are_refused_at_the_limit():
     assert lpips(np.zeros((31, 31, 3)), np.zeros((31, 31, 3))) == 0
     with pytest.raises(InputError, match="31 pixels"):
