@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mezzotint.data.crops import Blur, Place, blurred, cut, draw, gather, turned
 from mezzotint.data.pairs import PairFile, Sized
-from mezzotint.data.stream import Cache, Maker, Making, Stream, _Job
+from mezzotint.data.stream import Cache, Maker, Making, Stream, _Job, _Piece
 from mezzotint.data.unpacked import Unpacked, decoded
 from mezzotint.errors import InputError, UsageError
 from mezzotint.noise import NoiseSource
@@ -138,14 +138,60 @@ def test_a_window_is_made_small_as_the_whole_picture_is(
     picture = Sized(PairFile("p", Path("p")), (height, width))
     maker = Maker([picture], scale=scale, making=Making(), limit=None, whole=False)
     maker.cache.put(0, (y,))
-    _, x = maker.make(_Job(place, 0, 0, 0, 0.0))
+    piece = _Piece.around(place, (height, width), by=0, seed=0, step=0, item=0)
+    _, x = maker.make(_Job(place, 0, piece, 0.0))
     assert torch.equal(x, cut(imresize_uint8(y, scale=1 / scale), place))
+
+
+def test_pieces_are_degraded_once_and_cut_in_as_many_batches(folder: Path) -> None:
+    files, asked = _files(folder), []
+
+    @dataclass(frozen=True)
+    class Counting:
+        """Means of 2 x 2 pixels under a level of noise that is one for the whole piece; notes what it was asked."""
+
+        def apply(self, picture: Tensor, *, noise: NoiseSource) -> Tensor:
+            asked.append(tuple(picture.shape[-2:]))
+            return Average(scale=2).apply(picture, noise=noise) + 1000 * noise.uniform("degradation", 0, 1).double()
+
+    making = Making(degradation=Counting(), margin=4, reuse=3)
+    with Stream(files, scale=2, crop=8, making=making) as stream:
+        batches = [stream.batch(seed=5, step=k, size=6, crop=8) for k in range(2, 12)]
+        # Two pieces a step, and the four of the two steps before the first one; at most the crop, half of it and the
+        # margin on both sides.
+        assert len(asked) == 2 * len(batches) + 4
+        assert max(max(size) for size in asked) <= 2 * (8 + 2 * (4 + 4))
+        # Any batch alone is the batch in a row, in any order: it is a function of seed and step.
+        for k in (7, 2, 11):
+            with Stream(files, scale=2, crop=8, making=making) as other:
+                assert _same(other.batch(seed=5, step=k, size=6, crop=8), batches[k - 2])
+        assert _same(stream.batch(seed=5, step=3, size=6, crop=8), batches[1])
+        # x fits y up to the level of its piece: no two crops of a batch share one, three batches do.
+        levels = []
+        for y, x in batches:
+            difference = (x - torch.nn.functional.avg_pool2d(y, 2)) * 127.5
+            assert float(difference.std(dim=(1, 2, 3)).max()) < 1e-3
+            levels.append([round(float(d), 1) for d in difference.mean(dim=(1, 2, 3))])
+    assert all(len(set(found)) == 6 for found in levels)
+    counts = [sum(level in found for found in levels) for level in levels[4]]
+    assert counts == [3] * 6
+    # A batch whose size is no multiple takes of some pieces fewer crops.
+    with Stream(files, scale=2, crop=8, making=making) as stream:
+        assert stream.batch(seed=5, step=0, size=4, crop=8)[0].shape == (4, 3, 16, 16)
+        assert stream.batch(seed=5, step=0, size=1, crop=8)[0].shape == (1, 3, 16, 16)
+
+
+def test_reuse_needs_a_degradation() -> None:
+    with pytest.raises(UsageError, match="reuse of 2 is for a preset"):
+        Making(reuse=2)
+    with pytest.raises(UsageError, match="use 1 or more"):
+        Making(degradation=Average(scale=2), reuse=0)
 
 
 def test_workers_give_the_same_batches_in_any_order(folder: Path, tmp_path: Path) -> None:
     files = _files(folder)
     chain = Degradation(stages=(*reduction("gaussian:1.2", scale=2), AddNoise(sigma=3.0), EightBit()))
-    making = Making(degradation=chain, blur=Blur())
+    making = Making(degradation=chain, blur=Blur(), reuse=2)
     here = Stream(files, scale=2, crop=8, making=making, memory=20_000)
     with Stream(files, scale=2, crop=8, making=making, unpacked=tmp_path / "unpacked", workers=2) as there:
         assert len(list((tmp_path / "unpacked").iterdir())) == len(files)

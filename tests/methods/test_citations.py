@@ -171,6 +171,9 @@ def test_a_result_cites_what_its_request_used() -> None:
     assert _keys(sharp) == _keys(citations.of_method("mezzotint-x4"))
     consistent = citations.of_records([_record(realism=0.0, consistent=True)])
     assert _keys(consistent) == _keys(mean) | {"wang2023ddnm", "keys1981cubic"}
+    real = {"method": "mezzotint-x4-real", "chain": ("mezzotint-x4-real",)}
+    assert _keys(citations.of_records([_record(**real)])) == _keys(sharp) | {"wang2021realesrgan"}
+    assert _keys(citations.of_records([_record(realism=0.0, **real)])) == _keys(mean) | {"wang2021realesrgan"}
     resized = citations.of_records([_record(realism=0.0, chain=("mezzotint-x4", "bicubic to 8x12"))])
     assert _keys(resized) == _keys(mean) | {"keys1981cubic"}
     assert "zhang2018lpips" not in _keys(sharp) and "song2021denoising" not in _keys(sharp)

@@ -33,6 +33,19 @@ def test_missing_weights_of_the_package_are_said_to_be_missing(package):
         methods.load("mezzotint-x4")
 
 
+def test_both_names_of_ours_are_found_each_with_its_own_weights(package):
+    for name in ("mezzotint-x4", "mezzotint-x4-real"):
+        file = methods.build(name, preset="small").save_pretrained(package / "made")
+        file.rename(package / f"{name}.safetensors")
+    assert [entry.name for entry in weights.shipped()] == ["mezzotint-x4-real", "mezzotint-x4"]
+    for name in ("mezzotint-x4", "mezzotint-x4-real"):
+        method, card = methods.load_with_card(name)
+        assert (method.name, card.method) == (name, name)
+    (package / "mezzotint-x4-real.safetensors").unlink()
+    with pytest.raises(WeightsError, match="mezzotint-x4-real are missing from the package: .* mezzotint-x4-real:FOLD"):
+        methods.load("mezzotint-x4-real")
+
+
 def test_weights_of_another_method_are_refused(package):
     file = methods.build("sr3").save_pretrained(package / "sr3")
     with pytest.raises(WeightsError, match="weights of 'sr3', not of 'mezzotint-x4': use --method sr3:"):

@@ -201,3 +201,14 @@ def test_settings_change_the_preset_and_leave_the_rest_of_it() -> None:
     assert methods.build("mezzotint-x4", config={}).config["collapsed"]
     changed = methods.build("mezzotint-x4", preset="small", config={"refiner_blocks": 3}).config
     assert (changed["collapsed"], changed["channels"], changed["refiner_blocks"]) == (True, 16, 3)
+
+
+def test_the_second_name_is_the_same_networks_without_a_correction() -> None:
+    clean, real = (methods.build(name, preset="small") for name in ("mezzotint-x4", "mezzotint-x4-real"))
+    assert [(n, p.shape) for n, p in clean.named_parameters()] == [(n, p.shape) for n, p in real.named_parameters()]
+    card, other = real.fused().describe(), clean.describe()
+    assert (card.name, card.method, card.consistent_default) == ("mezzotint-x4-real", "mezzotint-x4-real", False)
+    assert other.consistent_default and other.method == "mezzotint-x4"
+    assert methods.find("mezzotint-x4-real").axes == methods.find("mezzotint-x4").axes
+    with pytest.raises(UsageError, match="mezzotint-x4-real with scale 3"):
+        methods.build("mezzotint-x4-real", scale=3)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mezzotint import methods
 from mezzotint.errors import InputError, UsageError, WeightsError
 from mezzotint.methods.stage import Stage
 from mezzotint.training import DivergedError, Run, checkpoints, read_run, train
@@ -111,6 +112,51 @@ def test_a_run_file_changes_settings_of_the_preset(tmp_path: Path) -> None:
         changed = read_run(file, changes=given)
         with pytest.raises(UsageError, match=words):
             build_method(changed)
+
+
+def test_a_run_starts_from_the_same_networks_under_another_name(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    clean: Any = build_method(read_run(file, changes=("preset=small",)))
+    folder = tmp_path / "weights"
+    clean.save_pretrained(folder)
+    real: Any = build_method(read_run(file, changes=('method="mezzotint-x4-real"', f"initial={folder}")))
+    # Trained are plain convolutions: the branches of the training form are not kept.
+    assert real.name == "mezzotint-x4-real" and not real.config["collapsed"]
+    x = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.allclose(real.mean(x), clean.eval().mean(x), atol=1e-5)
+    assert torch.equal(real.deviations, clean.deviations)
+    for stage in real.stages:
+        assert all(p.requires_grad for group in stage.groups.values() for p in group.parameters())
+    real.save_pretrained(tmp_path / "real")
+    again: Any = build_method(read_run(file, changes=('method="mezzotint-x4-real"', f"initial={tmp_path / 'real'}")))
+    assert again.name == "mezzotint-x4-real"
+    with pytest.raises(WeightsError, match="holds weights of mezzotint-x4, the run trains ddpm-sr"):
+        build_method(read_run(file, changes=('method="ddpm-sr"', f"initial={folder}")))
+
+
+def test_the_number_of_steps_may_change_from_stage_to_stage_and_stays_with_the_weights(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    first: Any = build_method(read_run(file, changes=("preset=small",)))
+    first.save_pretrained(tmp_path / "weights")
+    changed = read_run(file, changes=(f"initial={tmp_path / 'weights'}", "config.steps=2"))
+    method: Any = build_method(changed)
+    assert (first.steps_default, method.steps_default) == (4, 2)
+    assert torch.equal(method.refiner.state.weight, first.refiner.state.weight)
+    method.save_pretrained(tmp_path / "again")
+    again, card = methods.load_with_card(str(tmp_path / "again"))
+    assert (again.steps_default, card.steps_default) == (2, 2)
+
+
+@pytest.mark.parametrize("part", ["predictor", "refiner"])
+def test_the_run_files_of_the_realistic_model_degrade_and_start_from_the_clean_one(part: str) -> None:
+    run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x4-real-{part}.toml")
+    assert (run.method, run.stage, run.pictures.preset) == ("mezzotint-x4-real", part, "real-esrgan")
+    assert run.batch % run.pictures.reuse == 0
+    if part == "predictor":
+        method: Any = build_method(run)
+        assert method.name == "mezzotint-x4-real" and find_stage(method.stages, run.stage).name == part
 
 
 def test_batches_depend_on_seed_and_step_alone(pairs: Pairs) -> None:

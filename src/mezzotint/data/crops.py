@@ -69,17 +69,15 @@ def draw(
             raise UsageError(
                 f"crops of {crop} pixels from a picture of {width}x{height}: leave the smaller pictures out first"
             )
-        code = int(w * 8)
-        places.append(
-            Place(
-                index,
-                int(u * (height - crop + 1)),
-                int(v * (width - crop + 1)),
-                crop,
-                (code & 3 if flips else 0) | (code & 4 if rotations else 0),
-            )
-        )
+        turn = turn_of(w, flips=flips, rotations=rotations)
+        places.append(Place(index, int(u * (height - crop + 1)), int(v * (width - crop + 1)), crop, turn))
     return tuple(places)
+
+
+def turn_of(share: float, *, flips: bool, rotations: bool) -> int:
+    """Return the turn of a `Place` that a number from 0 to 1 stands for."""
+    code = int(share * 8)
+    return (code & 3 if flips else 0) | (code & 4 if rotations else 0)
 
 
 def turned(crop: Tensor, turn: int) -> Tensor:

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint.data.crops import Blur, Place, areas, blurred, cut, draw, gather, turned
+from mezzotint.data.crops import Blur, Place, areas, blurred, cut, draw, gather, generator, turn_of, turned
 from mezzotint.data.pairs import PairFile, Sized, measure
 from mezzotint.data.unpacked import Unpacked, decoded
 from mezzotint.errors import InputError, UsageError
@@ -37,6 +37,8 @@ _MARGIN = 16
 # dyadic, or, at 3, never bring a pixel half-way between two levels.
 _WINDOWED = (1, 2, 3, 4, 8, 16)
 _AHEAD = 2
+# Bytes of degraded pieces that wait for their next crop: those of a batch of 1000 crops of 32 pixels.
+_PIECES = 64_000_000
 
 
 class Applicable(Protocol):
@@ -55,42 +57,75 @@ class Making:
     anything else is applied to the large pixels around each crop, `margin` small pixels on every side where the picture
     has them, with noise that is a function of (seed, step, place in the batch). What sees the whole picture (JPEG's
     grid, an average over it) sees that window instead. `blur` comes last.
+
+    `reuse`: so many crops are cut out of each piece that is degraded, one in each of as many batches behind each other,
+    where a degradation costs as much as a step of training. A piece has up to twice the side of a crop, and every crop
+    of a batch has a degradation of its own. Raises UsageError for less than 1, and for more without a degradation.
     """
 
     degradation: Applicable | None = None
     blur: Blur | None = None
     margin: int = _MARGIN
+    reuse: int = 1
+
+    def __post_init__(self) -> None:
+        if self.reuse < 1:
+            raise UsageError(f"{self.reuse} crops of each degraded piece: use 1 or more")
+        if self.reuse > 1 and self.degradation is None:
+            raise UsageError(f"reuse of {self.reuse} is for a preset or an operator with noise or JPEG: leave it out")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What is degraded at once: rows and columns, from and to, in small pixels of picture `index`, with the noise of
+    number `item` of step `step`."""
+
+    index: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    seed: int
+    step: int
+    item: int
+
+    @classmethod
+    def around(cls, place: Place, size: tuple[int, int], *, by: int, seed: int, step: int, item: int) -> _Piece:
+        """The piece of a picture of `size` (height, width) that is a place and `by` pixels on every side of it."""
+        rows, columns = (
+            (max(first - by, 0), min(first + place.side + by, end))
+            for first, end in zip((place.row, place.column), size, strict=True)
+        )
+        return cls(place.index, rows, columns, seed, step, item)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A crop to make: its place, its number in the batch, and what is drawn for it."""
+    """A crop to make: its place, its number in the batch, the piece that it is cut out of where one is degraded, and
+    the blur that is drawn for it."""
 
     place: Place
     item: int
-    seed: int
-    step: int
+    piece: _Piece
     sigma: float
 
 
 class Cache:
-    """The decoded pictures that were used last, up to `limit` bytes; None keeps all of them."""
+    """The pictures that were used last, up to `limit` bytes; None keeps all of them."""
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.size = 0
-        self._kept: OrderedDict[int, tuple[Tensor, ...]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, key: int) -> tuple[Tensor, ...] | None:
+    def get(self, key: Hashable) -> tuple[Tensor, ...] | None:
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
         return found
 
-    def put(self, key: int, value: tuple[Tensor, ...]) -> None:
+    def put(self, key: Hashable, value: tuple[Tensor, ...]) -> None:
         """Keep a value that fits, in place of those that were used longest ago."""
         size = sum(t.numel() * t.element_size() for t in value)
         if self.limit is not None and size > self.limit:
@@ -122,6 +157,7 @@ class Maker:
         self.unpacked = unpacked
         # The operating system keeps what was read of decoded files; an open one costs a descriptor.
         self.cache = Cache(limit if unpacked is None else 0)
+        self.pieces = Cache(_PIECES if making.reuse > 1 else 0)
 
     def pair(self, index: int) -> tuple[Tensor, ...]:
         """Return picture `index`, 3 h w uint8 with sides that are multiples of the scale, and its small one if kept."""
@@ -172,30 +208,38 @@ class Maker:
         elif len(pair) == 2:
             x = cut(pair[1], place)
         else:
-            window, rows, columns = self._window(pair[0], place, _BICUBIC_MARGIN)
+            window, rows, columns = self._window(pair[0], job.piece, _BICUBIC_MARGIN)
             small = imresize_uint8(window, scale=1 / s) if s > 1 else window
             x = turned(small[:, rows, columns], place.turn)
         if job.sigma > 0:
             x = blurred(x.to(torch.float32), sigma=job.sigma)
         return y, x
 
-    def _window(self, y: Tensor, place: Place, margin: int) -> tuple[Tensor, slice, slice]:
-        """Return the large pixels around a place, and where the place is in the small picture of these."""
-        height, width = self.pictures[place.index].size
+    def _window(self, y: Tensor, piece: _Piece, margin: int) -> tuple[Tensor, slice, slice]:
+        """Return the large pixels around a piece, and where the piece is in the small picture of these."""
         s = self.scale
-        top, left = max(place.row - margin, 0), max(place.column - margin, 0)
-        bottom = min(place.row + place.side + margin, height)
-        right = min(place.column + place.side + margin, width)
-        rows = slice(place.row - top, place.row - top + place.side)
-        columns = slice(place.column - left, place.column - left + place.side)
-        return y[:, top * s : bottom * s, left * s : right * s], rows, columns
+        large, inner = [], []
+        for (start, stop), end in zip((piece.rows, piece.columns), self.pictures[piece.index].size, strict=True):
+            first = max(start - margin, 0)
+            large.append(slice(first * s, min(stop + margin, end) * s))
+            inner.append(slice(start - first, stop - first))
+        return y[:, large[0], large[1]], inner[0], inner[1]
 
     def _degraded(self, y: Tensor, job: _Job) -> Tensor:
+        """Return the small pixels c h w of a job's place, cut out of its piece."""
+        kept = self.pieces.get(job.piece)
+        if kept is None:
+            kept = (self._small(y, job.piece),)
+            self.pieces.put(job.piece, kept)
+        top, left = job.place.row - job.piece.rows[0], job.place.column - job.piece.columns[0]
+        return kept[0][:, top : top + job.place.side, left : left + job.place.side]
+
+    def _small(self, y: Tensor, piece: _Piece) -> Tensor:
         degradation = self.making.degradation
         assert degradation is not None
-        window, rows, columns = self._window(y, job.place, self.making.margin)
-        digest = hashlib.sha256(f"degradation {job.seed} {job.step}".encode()).digest()
-        noise = Noise(int.from_bytes(digest[:8], "little"), (job.item,))
+        window, rows, columns = self._window(y, piece, self.making.margin)
+        digest = hashlib.sha256(f"degradation {piece.seed} {piece.step}".encode()).digest()
+        noise = Noise(int.from_bytes(digest[:8], "little"), (piece.item,))
         small = degradation.apply(window[None].to(torch.float64), noise=noise)[0]
         (channels, height, width), (colours, high, wide) = window.shape, small.shape
         if (colours, high, wide) != (channels, height // self.scale, width // self.scale):
@@ -357,12 +401,49 @@ class Stream:
         return gather((torch.from_numpy(y), torch.from_numpy(x)) for _, (y, x) in sorted(made.items()))
 
     def _jobs(self, key: tuple[Any, ...]) -> tuple[_Job, ...]:
+        seed, step, size = key[:3]
+        pairs = self._reusing(key) if self._making.reuse > 1 else self._drawn(key)
+        blur = self._making.blur
+        sigmas = (0.0,) * size if blur is None else blur.deviations(seed=seed, step=step, size=size)
+        return tuple(_Job(place, k, piece, s) for k, ((place, piece), s) in enumerate(zip(pairs, sigmas, strict=True)))
+
+    def _drawn(self, key: tuple[Any, ...]) -> list[tuple[Place, _Piece]]:
+        """Return the places of a batch, each with a piece that is no larger."""
         seed, step, size, crop, flips, rotations = key
         turns: dict[str, bool] = {"flips": flips, "rotations": rotations}
         places = draw(self.sizes, seed=seed, step=step, size=size, crop=crop, weights=self._areas, **turns)
-        blur = self._making.blur
-        sigmas = (0.0,) * size if blur is None else blur.deviations(seed=seed, step=step, size=size)
-        return tuple(_Job(p, item, seed, step, s) for item, (p, s) in enumerate(zip(places, sigmas, strict=True)))
+        return [
+            (place, _Piece.around(place, self.sizes[place.index], by=0, seed=seed, step=step, item=item))
+            for item, place in enumerate(places)
+        ]
+
+    def _reusing(self, key: tuple[Any, ...]) -> list[tuple[Place, _Piece]]:
+        """Return the places of a batch in the pieces that were drawn for this step and the ones before it.
+
+        Crop i of a batch lies in piece i // reuse of the step i % reuse earlier, evenly, and is turned by this step.
+        """
+        seed, step, size, crop, flips, rotations = key
+        reuse = self._making.reuse
+        number = -(-size // reuse)
+        turns: dict[str, bool] = {"flips": flips, "rotations": rotations}
+        fresh = torch.rand(size, 3, generator=generator("crops of pieces", seed, step)).tolist()
+        origins = [
+            draw(self.sizes, seed=seed, step=step - age, size=number, crop=crop, weights=self._areas, **turns)
+            for age in range(min(reuse, size))
+        ]
+        found = []
+        for k, (u, v, w) in enumerate(fresh):
+            age, item = k % reuse, k // reuse
+            origin = origins[age][item]
+            piece = _Piece.around(
+                origin, self.sizes[origin.index], by=crop // 2, seed=seed, step=step - age, item=item
+            )
+            row, column = (
+                start + int(share * (stop - start - crop + 1))
+                for share, (start, stop) in zip((u, v), (piece.rows, piece.columns), strict=True)
+            )
+            found.append((Place(origin.index, row, column, crop, turn_of(w, flips=flips, rotations=rotations)), piece))
+        return found
 
     def _submit(self, key: tuple[Any, ...]) -> list[Future[list[tuple[int, np.ndarray, np.ndarray]]]]:
         shares: dict[int, list[_Job]] = {}

@@ -157,4 +157,7 @@ def _shipped(spec: Spec) -> Path:
     for entry in weights.shipped():
         if entry.card is not None and entry.card.method == name:
             return entry.path
-    raise WeightsError(f"the weights of {name} are missing from the package: install Mezzotint again")
+    raise WeightsError(
+        f"the weights of {name} are missing from the package: install Mezzotint again, or name a file or folder of "
+        f"them, {name}:FOLDER"
+    )

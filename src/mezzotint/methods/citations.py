@@ -391,6 +391,15 @@ _ENTRIES: tuple[Entry, ...] = (
         arxiv="2207.12598",
     ),
     Entry(
+        "wang2021realesrgan",
+        "inproceedings",
+        "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data",
+        (("Wang", "Xintao"), ("Xie", "Liangbin"), ("Dong", "Chao"), ("Shan", "Ying")),
+        2021,
+        booktitle="IEEE/CVF International Conference on Computer Vision Workshops (ICCVW)",
+        arxiv="2107.10833",
+    ),
+    Entry(
         "wang2024stablesr",
         "article",
         "Exploiting Diffusion Prior for Real-World Image Super-Resolution",
@@ -737,6 +746,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     **_SOLVERS,
     "prior": ("karras2022elucidating",),
     "mezzotint-x4": ("whang2022deblurring", "moser2024waving"),
+    "mezzotint-x4-real": ("whang2022deblurring", "moser2024waving"),
 }
 """The papers of each method; `tests` hold that every name of the table is here."""
 
@@ -797,19 +807,23 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
 }
 """The papers of each measure of quality."""
 
+# What the small pictures that a method of ours was trained on were made by.
+_OWN = {"mezzotint-x4": (), "mezzotint-x4-real": (("degradations of the training", "wang2021realesrgan"),)}
+_PREDICTOR = ("predictor span", "wan2023span")
+_OWN_CHOICES = (
+    _PREDICTOR,
+    ("prediction v", "salimans2022progressive"),
+    ("learned variance", "nichol2021improved"),
+    ("schedule shifted-cosine", "hoogeboom2023simple"),
+)
 # Choices of a method that are no axis of the table, by their name and what they are.
 _CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "mezzotint-x4": (
-        ("predictor span", "wan2023span"),
-        ("prediction v", "salimans2022progressive"),
-        ("learned variance", "nichol2021improved"),
-        ("schedule shifted-cosine", "hoogeboom2023simple"),
-    ),
+    **{name: (*_OWN_CHOICES, *made) for name, made in _OWN.items()},
     # Every solver runs on the prior of this package.
     **{name: (("prior", "karras2022elucidating"),) for name in _SOLVERS},
 }
 # What is left of a refining method where nothing is refined, at realism 0.
-_MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {"mezzotint-x4": (("predictor span", "wan2023span"),)}
+_MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {name: (_PREDICTOR, *made) for name, made in _OWN.items()}
 # The strength at which a kind of guidance does nothing; None where it has no strength.
 _UNGUIDED = {"classifier-free": 1.0, "classifier": 0.0, "gradient": None}
 _NOISE = (("noise Philox", "salmon2011parallel"), ("noise Box-Muller", "box1958note"))

@@ -1,9 +1,10 @@
-"""mezzotint-x4: predict the mean, then refine the residual's Haar bands by a few steps of diffusion.
+"""mezzotint-x4 and mezzotint-x4-real: predict the mean, then refine the residual's Haar bands by a few steps.
 
 Bridge VP, domain sub-band residual, conditioning the predictor's features, network local, sampler ancestral with a
 learned variance. Predict-and-refine after Whang et al. 2022 (arXiv 2112.02475) with a frozen predictor; wavelet
 residual after DiWa (Moser et al. 2023, arXiv 2304.01994); the variance of the estimate is learned per band and
-position and enters the reverse step as c^2, so that few steps keep the spread of the posterior.
+position and enters the reverse step as c^2, so that few steps keep the spread of the posterior. The second name is the
+same networks for pictures that were made small in unknown ways.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from mezzotint.quality.lpips import load_network
 from mezzotint.samplers import Estimate, sample
 from mezzotint.schedules import ShiftedCosine
 
+Name = Literal["mezzotint-x4", "mezzotint-x4-real"]
 # The half log-SNR that the refiner is told saturates here: beyond it nothing changes that it could use.
 _LEVEL_LIMIT = 6.0
 
@@ -46,6 +48,7 @@ class PredictRefine(nn.Module):
     def __init__(
         self,
         *,
+        name: Name = "mezzotint-x4",
         scale: int = 4,
         preset: str = "shipped",
         channels: int = 32,
@@ -58,9 +61,9 @@ class PredictRefine(nn.Module):
         collapsed: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, known in (("bridge", bridge, tuple(_BRIDGES)), ("target", target, ("v", "y", "eps"))):
+        for key, value, known in (("bridge", bridge, tuple(_BRIDGES)), ("target", target, ("v", "y", "eps"))):
             if value not in known:
-                raise UsageError(f"{name} {value!r} of mezzotint-x4 is unknown: use one of {', '.join(known)}")
+                raise UsageError(f"{key} {value!r} of {name} is unknown: use one of {', '.join(known)}")
         if (bridge, target) == ("flow", "eps"):
             raise UsageError("bridge flow starts without signal, which target eps divides by: use target v or y")
         self.config: dict[str, Any] = {
@@ -71,9 +74,10 @@ class PredictRefine(nn.Module):
             "collapsed": collapsed,
         }
         others = {"transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v")}
-        self.config |= {name: value for name, (value, usual) in others.items() if value != usual}
+        self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
-        self.name, self.preset, self.steps_default = "mezzotint-x4", preset, 4
+        self.name: Name = name
+        self.preset, self.steps_default = preset, 4
         self.scale = scale
         self.domain = SubBand(scale, transform)
         self.bridge = _BRIDGES[bridge]()
@@ -397,7 +401,8 @@ class PredictRefine(nn.Module):
             receptive_field=self.reach(self.steps_default),
             steps_default=self.steps_default,
             realism_default=1.0,
-            consistent_default=True,
+            # What made a real picture small is unknown, so there is nothing to be consistent with.
+            consistent_default=self.name != "mezzotint-x4-real",
         )
 
     def save_pretrained(
@@ -416,7 +421,8 @@ class PredictRefine(nn.Module):
         """Return a copy whose predictor is made of plain convolutions; itself where it already is."""
         if not self.config["collapsed"]:
             return self
-        plain = PredictRefine(scale=self.scale, preset=self.preset, **{**self.config, "collapsed": False})
+        settings = {**self.config, "collapsed": False}
+        plain = PredictRefine(name=self.name, scale=self.scale, preset=self.preset, **settings)
         copied = Span(channels=self.config["channels"], blocks=self.config["blocks"], scale=self.scale)
         copied.load_state_dict(self.predictor.state_dict())
         plain.predictor.load_state_dict(fuse(copied).state_dict())
@@ -449,13 +455,22 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 def build(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
-    """Build the method untrained, its predictor in training form; `config` (of a card or run file) changes the preset."""
+    """Build the method untrained, its predictor in training form; `config` of a card or run file changes the preset."""
+    return _build("mezzotint-x4", scale=scale, preset=preset, config=config)
+
+
+def build_real(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
+    """`build` for pictures of real degradations: the same networks, without a correction by default."""
+    return _build("mezzotint-x4-real", scale=scale, preset=preset, config=config)
+
+
+def _build(name: Name, *, scale: float, preset: str, config: Mapping[str, Any] | None) -> PredictRefine:
     if scale not in (2, 4, 8):
-        raise UsageError(f"mezzotint-x4 with scale {scale:g}: its bands need 2, 4 or 8")
+        raise UsageError(f"{name} with scale {scale:g}: its bands need 2, 4 or 8")
     if preset not in _PRESETS:
-        raise UsageError(f"mezzotint-x4 has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
+        raise UsageError(f"{name} has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
     try:
         settings = {"collapsed": True, **_PRESETS[preset], **(config or {})}
-        return PredictRefine(scale=int(scale), preset=preset, **settings)
+        return PredictRefine(name=name, scale=int(scale), preset=preset, **settings)
     except TypeError as error:
-        raise UsageError(f"configuration of mezzotint-x4: {error}") from None
+        raise UsageError(f"configuration of {name}: {error}") from None

@@ -624,29 +624,32 @@ _ROWS: tuple[MethodCard, ...] = (
         axes=Axes(bridge="vp", domain="pixel", network="local-unet", sampler="ancestral"),
         checks=("check_bridge", "check_sampler", "check_method"),
     ),
-    MethodCard(
-        name="mezzotint-x4",
-        target="mezzotint.methods.mezzotint_x4:build",
-        family="own",
-        survey_section="4.3",
-        paper=(
-            "Predict and refine: Whang et al., Deblurring via Stochastic Refinement, arXiv 2112.02475; Moser et al., "
-            "Waving Goodbye to Low-Res, arXiv 2304.01994"
-        ),
-        year=2026,
-        weights="shipped",
-        scales=(4,),
-        any_scale=False,
-        local=True,
-        deterministic=False,
-        presets=("shipped", "small"),
-        axes=Axes(
-            bridge="vp",
-            domain="subband",
-            conditioning="features",
-            network="refiner",
-            sampler="ancestral",
-        ),
-        checks=("check_bridge", "check_sampler", "check_method"),
+    *(
+        MethodCard(
+            name=name,
+            target=f"mezzotint.methods.mezzotint_x4:{function}",
+            family="own",
+            survey_section="4.3",
+            paper=(
+                "Predict and refine: Whang et al., Deblurring via Stochastic Refinement, arXiv 2112.02475; Moser et "
+                "al., Waving Goodbye to Low-Res, arXiv 2304.01994"
+            ),
+            year=2026,
+            weights="shipped",
+            scales=(4,),
+            any_scale=False,
+            local=True,
+            deterministic=False,
+            presets=("shipped", "small"),
+            axes=Axes(
+                bridge="vp",
+                domain="subband",
+                conditioning="features",
+                network="refiner",
+                sampler="ancestral",
+            ),
+            checks=("check_bridge", "check_sampler", "check_method"),
+        )
+        for name, function in (("mezzotint-x4", "build"), ("mezzotint-x4-real", "build_real"))
     ),
 )

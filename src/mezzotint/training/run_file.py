@@ -31,6 +31,9 @@ class Pictures(_Strict):
     preset: str | None = Field(
         default=None, description="a degradation that draws anew for each crop, as bsrgan, in place of the next three"
     )
+    reuse: int = Field(
+        default=1, ge=1, le=64, description="crops cut out of each piece that a preset made small, in as many batches"
+    )
     operator: str = Field(default="bicubic", description="how pictures are made small, as `mezzotint degrade` says it")
     noise: float = Field(default=0.0, ge=0, le=1000, description="deviation of noise on the small ones, in grey levels")
     jpeg: int | None = Field(default=None, ge=1, le=100, description="quality of JPEG that the small ones pass through")

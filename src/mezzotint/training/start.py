@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mezzotint import methods
+from mezzotint import methods, weights
 from mezzotint.data import sets
 from mezzotint.data.crops import Blur
 from mezzotint.data.pairs import PairFile
@@ -108,16 +108,16 @@ def making(run: Run) -> Making:
     blur = None if p.blur is None else Blur(*p.blur, share=p.blur_share)
     if p.preset is not None and p.preset != "bicubic":
         preset_named(p.preset).check_scale(run.scale)
-        return Making(degradation=Drawn(p.preset, run.scale), blur=blur)
+        return Making(degradation=Drawn(p.preset, run.scale), blur=blur, reuse=p.reuse)
     if not own:
-        return Making(blur=blur)
+        return Making(blur=blur, reuse=p.reuse)
     stages = list(reduction(p.operator, scale=run.scale, rounded=True))
     if p.noise > 0:
         stages.append(AddNoise(sigma=p.noise))
     stages.append(EightBit())
     if p.jpeg is not None:
         stages.append(Jpeg(quality=p.jpeg))
-    return Making(degradation=Degradation(stages=tuple(stages)), blur=blur)
+    return Making(degradation=Degradation(stages=tuple(stages)), blur=blur, reuse=p.reuse)
 
 
 def find_pairs(run: Run) -> sets.Found:
@@ -182,18 +182,29 @@ def _reduced(run: Run) -> str:
 def build_method(run: Run) -> nn.Module:
     """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
 
+    `initial` may be of a method with the same networks under another name, as mezzotint-x4 for mezzotint-x4-real.
     Raises UsageError for settings that the method does not have, or that `initial` has otherwise.
     """
     if run.initial is not None:
         method, card = methods.load_with_card(str(run.initial))
         if card.method != run.method:
-            raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
+            if not _same_networks(card.method, run.method):
+                raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
+            made = methods.build(run.method, scale=card.scale, preset=card.preset, config=card.config)
+            weights.restore(made, method.state_dict(), source=run.initial)
+            method = made.eval()
         _check_settings(run, card.config)
         return method
     digest = hashlib.sha256(f"weights {run.seed}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
         return methods.build(run.method, scale=run.scale, preset=run.preset, config=run.config)
+
+
+def _same_networks(one: str, other: str) -> bool:
+    """Whether two methods are one recipe for two kinds of pictures: both are built by the same module."""
+    modules = {methods.find(name).target.partition(":")[0] for name in (one, other)}
+    return len(modules) == 1 and all(methods.find(name).family == "own" for name in (one, other))
 
 
 def _check_settings(run: Run, trained: Mapping[str, Any]) -> None:
