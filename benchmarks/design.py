@@ -5,7 +5,8 @@
     python benchmarks/design.py --page-only
 
 Every row trains a new refiner behind the shipped predictor on `--pictures` (those of `mezzotint data fetch training`)
-for as many operations as `--steps` steps of the plain design take, so that a larger network has fewer steps. `--work`
+for as many operations as `--steps` steps of the plain design take, so that a larger network has fewer steps. Designs
+that are scored spend the last half of them on the stage `scored`, which needs VGG16's weights. `--work`
 keeps the states: a call goes on where the last one stopped. The pictures of Set14 and every fifth of BSD100 out of
 `--data` are measured (protocol y-modern, without the correction, float results that are clipped). Writes
 benchmarks/results/design.json after every row and docs/design.md. `--seeds 0,1,2` with `--only` gives a row its spread.
@@ -34,7 +35,7 @@ from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.noise import Noise, SequentialNoise, picture_id
 from mezzotint.operators.resize import imresize, imresize_uint8
 from mezzotint.quality import lpips, psnr
-from mezzotint.training.loop import train
+from mezzotint.training.loop import find_stage, train
 from mezzotint.training.run_file import Objective, Optimiser, Pictures, Run
 from mezzotint.training.start import open_pictures
 
@@ -47,8 +48,23 @@ SETS = {"Set14": 1, "BSD100": 5}
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stage of the training of a row, with its share of the operations and its learning rate."""
+
+    stage: str
+    share: float
+    objective: Objective
+    crop: int
+    batch: int
+    rate: float
+
+
+@dataclass(frozen=True)
 class Design:
-    """A row: what is changed, and how. `sampled`: the steps it is sampled in, each of which is measured."""
+    """A row: what is changed, and how. `sampled`: the steps it is sampled in, each of which is measured.
+
+    `scored`: the steps of the samples that are scored in the second half, with that weight of VGG16's features.
+    """
 
     name: str
     change: str
@@ -57,6 +73,18 @@ class Design:
     crop: int = 24
     batch: int = 16
     sampled: tuple[int, ...] = STEPS
+    scored: int | None = None
+    features: float = 1.0
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        if self.scored is None:
+            return (Phase("refiner", 1.0, self.objective, self.crop, self.batch, 6e-4),)
+        features = Objective(perceptual=self.features, perceptual_from=0.0)
+        return (
+            Phase("refiner", 0.5, self.objective, self.crop, self.batch, 6e-4),
+            Phase("scored", 0.5, features, 16, 4, 2e-4),
+        )
 
 
 DESIGNS = (
@@ -70,6 +98,10 @@ DESIGNS = (
     Design("narrow", "48 channels: more steps", {"refiner_channels": 48}),
     Design("wide", "96 channels: fewer steps", {"refiner_channels": 96}),
     Design("deep", "10 blocks: fewer steps", {"refiner_blocks": 10}),
+    Design("scored 1", "energy score of samples in 1 step, in the second half", sampled=(1,), scored=1),
+    Design("scored 2", "energy score of samples in 2 steps, in the second half", sampled=(2,), scored=2),
+    Design("scored 4", "energy score of samples in 4 steps, in the second half", scored=4),
+    Design("bands scored", "as scored 2, of the bands alone, without VGG16", sampled=(2,), scored=2, features=0.0),
     Design("large crops", "crops of 48 small pixels, 4 of them a batch", crop=48, batch=4),
 )  # fmt: skip
 
@@ -99,31 +131,35 @@ def read_truths(folder: Path, limit: int | None) -> list[Truth]:
 def build(design: Design, seed: int) -> PredictRefine:
     """The method with the shipped predictor and a new refiner whose weights depend on the seed alone."""
     shipped = methods.load("mezzotint-x4")
+    assert isinstance(shipped, PredictRefine)
+    config = {**shipped.config, "steps": design.scored or 4, **design.config}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = {**shipped.config, **design.config}  # pyright: ignore
         made = methods.build("mezzotint-x4", scale=SCALE, preset="shipped", config=config)
-    made.predictor.load_state_dict(shipped.predictor.state_dict())  # pyright: ignore
-    return made  # pyright: ignore
+    made.predictor.load_state_dict(shipped.predictor.state_dict())
+    return made
 
 
-def operations(design: Design) -> int:
+def operations(design: Design, phase: Phase) -> int:
     """Floating-point operations of one training step, counted."""
     method = build(design, 0)
     method.refiner.requires_grad_(True)
-    y = torch.zeros(design.batch, 3, SCALE * design.crop, SCALE * design.crop)
-    x = torch.zeros(design.batch, 3, design.crop, design.crop)
+    y = torch.zeros(phase.batch, 3, SCALE * phase.crop, SCALE * phase.crop)
+    x = torch.zeros(phase.batch, 3, phase.crop, phase.crop)
+    stage = find_stage(method.stages, phase.stage)
+    settings = {"perceptual": phase.objective.perceptual} if phase.objective.perceptual_from == 0 else {}
     with FlopCounterMode(display=False) as counter:
-        method.loss(y, x, noise=SequentialNoise(seed=0)).backward()
+        stage.losses["refiner"](y, x, noise=SequentialNoise(seed=0), **settings).backward()
     return counter.get_total_flops()
 
 
-def run_of(design: Design, *, pictures: Path, folder: Path, steps: int, seed: int, threads: int) -> Run:
+def run_of(phase: Phase, *, pictures: Path, folder: Path, steps: int, seed: int, threads: int) -> Run:
     return Run(
-        method="mezzotint-x4", preset="shipped", stage="refiner", scale=SCALE, output=folder, steps=steps,
-        batch=design.batch, seed=seed, threads=threads,
-        pictures=Pictures(folder=pictures, names=None, crop=design.crop),
-        optimiser=Optimiser(rate=6e-4, warmup=0.02, ema=0.998), objective=design.objective,
+        method="mezzotint-x4", preset="shipped", stage=phase.stage, scale=SCALE, output=folder, steps=steps,
+        batch=phase.batch, seed=seed, threads=threads,
+        pictures=Pictures(folder=pictures, names=None, crop=phase.crop),
+        optimiser=Optimiser(rate=phase.rate, warmup=0.02, ema=0.998 if phase.share == 1 else 0.99),
+        objective=phase.objective,
     )  # fmt: skip
 
 
@@ -191,8 +227,9 @@ def page(content: dict[str, Any]) -> str:
         "",
         f"One change a row: a new refiner behind the shipped predictor, trained for the operations of "
         f"{content['steps']} steps of the plain",
-        "design on the same pictures, so that larger networks have fewer steps. Made by `python benchmarks/design.py`,",
-        "with figures in `benchmarks/results/design.json`.",
+        "design on the same pictures, so that larger networks have fewer steps. *Scored* designs spend the second half",
+        "of the operations on whole samples (stage `scored`), most of them in VGG16. Made by",
+        "`python benchmarks/design.py`, with figures in `benchmarks/results/design.json`.",
         "",
         f"{content['pictures']} pictures (Set14, every fifth of BSD100), scale 4, protocol y-modern, results in float,",
         "without the correction that the command applies. *Realism*: the largest at which the PSNR is not below",
@@ -212,7 +249,8 @@ def page(content: dict[str, Any]) -> str:
             if not found:
                 continue
             cells = [
-                design.name, design.change, f"{runs[0]['parameters']:,}", str(runs[0]["trained"]), str(steps),
+                design.name, design.change, f"{runs[0]['parameters']:,}", " + ".join(map(str, runs[0]["trained"])),
+                str(steps),
                 *(_mean(found, key, digits) for key, digits in
                   (("realism", 2), ("lpips_default", 4), ("lpips_sample", 4), ("psnr_sample", 2), ("calibration", 2))),
             ]  # fmt: skip
@@ -262,29 +300,32 @@ def search(content: dict[str, Any], options: argparse.Namespace, designs: Sequen
     if {key: content.get(key) for key in own} != own:
         content.clear()
         content.update(own, floor=0.0, rows={})
-    plain, began = operations(DESIGNS[0]), time.monotonic()
+    budget, began = options.steps * operations(DESIGNS[0], DESIGNS[0].phases[0]), time.monotonic()
     for seed in (int(text) for text in options.seeds.split(",")):
         for design in designs:
             key = f"{design.name} | {seed}"
             if key in content["rows"]:
                 continue
-            method, folder = build(design, seed), options.work / key.replace(" | ", "-").replace(" ", "-")
-            steps = max(1, round(options.steps * plain / operations(design)))
-            run = run_of(design, pictures=options.pictures, folder=folder, steps=steps, seed=seed,
-                         threads=options.threads)  # fmt: skip
-            with open_pictures(run) as pairs:
-                done = train(
-                    method, pairs, run, resume=(folder / "state.safetensors").exists(),
-                    stop=lambda: time.monotonic() - began > 60 * options.budget_minutes,
-                )  # fmt: skip
-            if done.step < steps:
-                print("the minutes are spent: call it again to go on", flush=True)
-                return
+            method, trained, seconds = build(design, seed), [], 0.0
+            for phase in design.phases:
+                folder = options.work / f"{key}-{phase.stage}".replace(" | ", "-").replace(" ", "-").replace(",", "")
+                steps = max(1, round(phase.share * budget / operations(design, phase)))
+                run = run_of(phase, pictures=options.pictures, folder=folder, steps=steps, seed=seed,
+                             threads=options.threads)  # fmt: skip
+                with open_pictures(run) as pairs:
+                    done = train(
+                        method, pairs, run, resume=(folder / "state.safetensors").exists(),
+                        stop=lambda: time.monotonic() - began > 60 * options.budget_minutes,
+                    )  # fmt: skip
+                if done.step < steps:
+                    print("the minutes are spent: call it again to go on", flush=True)
+                    return
+                trained, seconds = [*trained, steps], seconds + done.seconds
             figures = {str(n): measure(method, truths, n) for n in design.sampled}
             content["floor"] = [found.pop("bicubic_psnr") for found in figures.values()][0]
             content["rows"][key] = {
-                "design": design.name, "seed": seed, "parameters": parameters(method), "trained": steps,
-                "minutes": round(done.seconds / 60, 1), "sampled": list(design.sampled), "figures": figures,
+                "design": design.name, "seed": seed, "parameters": parameters(method), "trained": trained,
+                "minutes": round(seconds / 60, 1), "sampled": list(design.sampled), "figures": figures,
             }  # fmt: skip
             write(options.output, content)
             print(f"{key}: {json.dumps(figures)}", flush=True)
