@@ -141,7 +141,7 @@ def test_training_both_stages_lowers_their_losses() -> None:
     coarse = torch.rand(4, 3, 4, 4)
     y = torch.nn.functional.interpolate(coarse, scale_factor=8, mode="nearest") * 2 - 1
     x = torch.nn.functional.avg_pool2d(y, 4)
-    for index, stage in enumerate(method.stages):
+    for index, stage in enumerate(method.stages[:2]):
         if stage.prepare is not None:
             stage.prepare([(y, x)])
         ((name, module),) = stage.groups.items()
@@ -212,3 +212,31 @@ def test_the_second_name_is_the_same_networks_without_a_correction() -> None:
     assert methods.find("mezzotint-x4-real").axes == methods.find("mezzotint-x4").axes
     with pytest.raises(UsageError, match="mezzotint-x4-real with scale 3"):
         methods.build("mezzotint-x4-real", scale=3)
+
+
+def test_the_stage_scored_walks_as_sampling_does_and_learns_the_spread() -> None:
+    torch.manual_seed(5)
+    method = mezzotint_x4.build(preset="small", config={"steps": 2})
+    assert method.steps_default == method.describe().steps_default == 2
+    x = _x(2, 3, 6, 6)
+    noise = SequentialNoise(0, step=1)
+    y0, z = method._drawn(x, noise)
+    drawn = method.sample(x, steps=2, noise=noise)
+    assert torch.allclose(y0 + method.domain.decode(z, method.deviations), drawn, atol=1e-5)
+
+    # The truth scatters by 0.1 about the predictor, whatever x is: draws have to scatter as much.
+    stage = method.stages[-1]
+    optimiser = torch.optim.Adam(method.refiner.parameters(), 1e-2)
+    method.deviations.fill_(0.2)
+    method.requires_grad_(False).refiner.requires_grad_(True)
+    mean = method.mean(x.repeat(8, 1, 1, 1))
+    for step in range(150):
+        noise = SequentialNoise(7, step=step)
+        y = mean + 0.1 * noise.normal("truth", 0, mean.shape)
+        optimiser.zero_grad()
+        stage.losses["refiner"](y, x.repeat(8, 1, 1, 1), noise=noise).backward()
+        optimiser.step()
+    with torch.no_grad():
+        y0, z = method._drawn(x.repeat(64, 1, 1, 1), SequentialNoise(8))
+    spread = (method.domain.decode(z, method.deviations)).var(dim=0).mean().sqrt()
+    assert float(spread) == pytest.approx(0.1, rel=0.15)

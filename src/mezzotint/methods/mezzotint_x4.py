@@ -27,8 +27,9 @@ from mezzotint.networks.collapsed import fuse
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
 from mezzotint.noise import Noise, NoiseSource
+from mezzotint.objectives import energy_score
 from mezzotint.quality.lpips import load_network
-from mezzotint.samplers import Estimate, sample
+from mezzotint.samplers import Estimate, ancestral, sample
 from mezzotint.schedules import ShiftedCosine
 
 Name = Literal["mezzotint-x4", "mezzotint-x4-real"]
@@ -42,7 +43,8 @@ class PredictRefine(nn.Module):
     Both networks are local: y_hat at a position depends on `reach(steps)` pixels of x to each side and on the noise at
     the same places. `mean` is the predictor alone, the posterior mean. `transform` (of the domain), `bridge` and
     `target` (what the refiner predicts; "eps" not with "flow", which starts without signal) are what
-    `benchmarks/design.py` compares; UsageError for others.
+    `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named, are what
+    the stage "scored" trains for: it may change from stage to stage.
     """
 
     def __init__(
@@ -58,12 +60,15 @@ class PredictRefine(nn.Module):
         transform: Transform = "haar",
         bridge: Literal["cosine", "flow"] = "cosine",
         target: Literal["v", "y", "eps"] = "v",
+        steps: int = 4,
         collapsed: bool = False,
     ) -> None:
         super().__init__()
         for key, value, known in (("bridge", bridge, tuple(_BRIDGES)), ("target", target, ("v", "y", "eps"))):
             if value not in known:
                 raise UsageError(f"{key} {value!r} of {name} is unknown: use one of {', '.join(known)}")
+        if steps < 1:
+            raise UsageError(f"steps {steps} of {name} is below 1")
         if (bridge, target) == ("flow", "eps"):
             raise UsageError("bridge flow starts without signal, which target eps divides by: use target v or y")
         self.config: dict[str, Any] = {
@@ -73,11 +78,13 @@ class PredictRefine(nn.Module):
             "refiner_blocks": refiner_blocks,
             "collapsed": collapsed,
         }
-        others = {"transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v")}
+        others: dict[str, tuple[str | int, str | int]] = {
+            "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"), "steps": (steps, 4)
+        }  # fmt: skip
         self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
         self.name: Name = name
-        self.preset, self.steps_default = preset, 4
+        self.preset, self.steps_default = preset, steps
         self.scale = scale
         self.domain = SubBand(scale, transform)
         self.bridge = _BRIDGES[bridge]()
@@ -89,6 +96,7 @@ class PredictRefine(nn.Module):
         self.register_buffer("deviations", torch.ones(bands))
 
     deviations: Tensor
+    free_settings = ("steps",)
 
     def reach(self, steps: int) -> int:
         """Pixels of x to each side that an output pixel depends on after `steps` steps."""
@@ -117,6 +125,7 @@ class PredictRefine(nn.Module):
                 prepare=self.measure,
                 preview=self._preview,
             ),
+            Stage("scored", {"refiner": self.refiner}, {"refiner": self.score}, preview=self._preview),
         )
 
     def predictor_loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource | None = None, norm: str = "l1") -> Tensor:
@@ -169,6 +178,46 @@ class PredictRefine(nn.Module):
             power = self.bridge.coefficients(t[part])[0].to(distance).square()
             total = total + perceptual * (power * distance).mean()
         return total
+
+    def score(self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0) -> Tensor:
+        """Energy score of two whole samples of each x, drawn in `steps_default` steps.
+
+        It is proper: a spread too small costs as one too large does. Of every band alone, weighted by its deviation,
+        and, times `perceptual`, of VGG16's features as LPIPS weighs them, at every position of five layers: there a
+        likely texture scores better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation
+        21). The gradient goes through all steps.
+        """
+        y0, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
+        with torch.no_grad():
+            clean = self.domain.encode(y - y0[: len(y)], self.deviations)
+        weight = (self.deviations / self.deviations.mean())[:, None, None]
+        total = energy_score(z[: len(y)], z[len(y) :], clean, distance=lambda a, b: weight * (a - b).abs()).mean()
+        if perceptual > 0:
+            judge = load_network("vgg").to(y.device)
+            drawn = judge.describe((y0 + self.domain.decode(z, self.deviations)) * 0.5 + 0.5)
+            with torch.no_grad():
+                truth = judge.describe(y * 0.5 + 0.5)
+            first, second = ([part[half] for part in drawn] for half in (slice(len(y)), slice(len(y), None)))
+            total = total + perceptual * energy_score(first, second, truth, distance=judge.metric).mean()
+        return total
+
+    def _drawn(self, x: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
+        """Return y0 and the bands of a sample for whole pictures x, with gradients of the refiner's weights."""
+        with torch.no_grad():
+            y0, guide = self._guide(x)
+        condition = self.refiner.condition(guide)
+        shape = (len(x), self.domain.channels, *x.shape[-2:])
+        z = noise.normal("start", 0, shape, dtype=torch.float32, device=x.device)
+        grid, variance = self.bridge.grid(self.steps_default), None
+        for index, t in enumerate(grid[:-1]):
+            predicted, log_variance = self.refiner(z, condition, self._level(torch.full((1,), t, dtype=torch.float64)))
+            estimate, error = self._judged(predicted.float(), log_variance.float(), z, t, variance)
+            variance = error if variance is None else variance
+            z, _ = ancestral(
+                self.bridge, z, Estimate(estimate, c2=error), None, t, grid[index + 1],
+                lambda: noise.normal("step", index, shape, dtype=torch.float32, device=x.device),  # noqa: B023
+            )  # fmt: skip
+        return y0, z
 
     # -- sampling ---------------------------------------------------------------------------------------------------
 
@@ -278,7 +327,7 @@ class PredictRefine(nn.Module):
         return bands.Stage(compose, height=x.height, band=band, scales=(self.scale,))
 
     def _preview(self, x: Tensor) -> Tensor:
-        return self.sample(x, noise=Noise(0, pictures=tuple(range(len(x)))))
+        return self.sample(x, steps=self.steps_default, noise=Noise(0, pictures=tuple(range(len(x)))))
 
     def _step(
         self,
@@ -329,15 +378,8 @@ class PredictRefine(nn.Module):
         above: int,
         variance: Tensor | None,
     ) -> Estimate:
-        """Return the clean state and its variance for the rows `core` of `state`, whose first row is number `above`.
-
-        `variance` is that of the clean state given x alone. It gives a second estimate, the best linear one, and each
-        band at each position takes the estimate of the smaller variance: where the picture is flat, that is the
-        linear one, and no error of the network is left as grain.
-        """
-        a, _, s = self.bridge.coefficients(t)
+        """Return the clean state and its variance for the rows `core` of `state`, whose first row is number `above`."""
         level = self._level(torch.full((1,), t, dtype=torch.float64))
-        weight = float(prediction.implied_weight(self.bridge, t, kind=self.target))
         y, c2 = torch.empty_like(core), torch.empty_like(core)
         for part in tiles.plan(size.height, size.width, tile=size.tile, halo=self.refiner.reach, rows=rows):
             window = (..., part.window_columns)
@@ -345,19 +387,31 @@ class PredictRefine(nn.Module):
                 _channels_last(state[window]), _channels_last(condition[window]), level
             )
             inner, here = (..., *part.inner), (..., part.columns)
-            estimate = prediction.convert(
-                predicted[inner], core[here], None, bridge=self.bridge, t=t, kind=self.target
+            y[here], c2[here] = self._judged(
+                predicted[inner], log_variance[inner], core[here], t, None if variance is None else variance[here]
             )
-            error = torch.exp(log_variance[inner].clamp(-10, 6)) / weight
-            if variance is not None:
-                gain = variance[here] / (a * a * variance[here] + s * s)
-                linear = s * s * gain
-                # A steep blend, not a switch: rounding, which differs between tiles, must not decide.
-                share = torch.sigmoid(32 * torch.log(error / linear))
-                estimate = estimate + share * (a * gain * core[here] - estimate)
-                error = torch.minimum(linear, error)
-            y[here], c2[here] = estimate, error
         return Estimate(y, c2=c2)
+
+    def _judged(
+        self, predicted: Tensor, log_variance: Tensor, z: Tensor, t: float, variance: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the clean state and its variance that the step at t goes on with, from what the refiner says of z.
+
+        `variance` is that of the clean state given x alone. It gives a second estimate, the best linear one, and each
+        band at each position takes the estimate of the smaller variance: where the picture is flat, that is the
+        linear one, and no error of the network is left as grain.
+        """
+        estimate = prediction.convert(predicted, z, None, bridge=self.bridge, t=t, kind=self.target)
+        weight = float(prediction.implied_weight(self.bridge, t, kind=self.target))
+        error = torch.exp(log_variance.clamp(-10, 6)) / weight
+        if variance is None:
+            return estimate, error
+        a, _, s = self.bridge.coefficients(t)
+        gain = variance / (a * a * variance + s * s)
+        linear = s * s * gain
+        # A steep blend, not a switch: rounding, which differs between tiles, must not decide.
+        share = torch.sigmoid(32 * torch.log(error / linear))
+        return estimate + share * (a * gain * z - estimate), torch.minimum(linear, error)
 
     def _level(self, t: Tensor) -> Tensor:
         return (0.5 * self.bridge.log_snr(t)).clamp(-_LEVEL_LIMIT, _LEVEL_LIMIT)

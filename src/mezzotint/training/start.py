@@ -182,18 +182,20 @@ def _reduced(run: Run) -> str:
 def build_method(run: Run) -> nn.Module:
     """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
 
-    `initial` may be of a method with the same networks under another name, as mezzotint-x4 for mezzotint-x4-real.
+    `initial` may be of a method with the same networks under another name, as mezzotint-x4 for mezzotint-x4-real, and
+    the method's `free_settings`, which no weight depends on, may differ.
     Raises UsageError for settings that the method does not have, or that `initial` has otherwise.
     """
     if run.initial is not None:
         method, card = methods.load_with_card(str(run.initial))
-        if card.method != run.method:
-            if not _same_networks(card.method, run.method):
-                raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
-            made = methods.build(run.method, scale=card.scale, preset=card.preset, config=card.config)
+        if card.method != run.method and not _same_networks(card.method, run.method):
+            raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
+        free = {key: run.config[key] for key in getattr(method, "free_settings", ()) if key in run.config}
+        if card.method != run.method or free:
+            made = methods.build(run.method, scale=card.scale, preset=card.preset, config={**card.config, **free})
             weights.restore(made, method.state_dict(), source=run.initial)
             method = made.eval()
-        _check_settings(run, card.config)
+        _check_settings(run, {**card.config, **free})
         return method
     digest = hashlib.sha256(f"weights {run.seed}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
