@@ -16,6 +16,7 @@ from PIL import Image
 from benchmarks import robustness as bench
 from mezzotint import methods, quality, upscaler
 from mezzotint.operators.resize import imresize, imresize_uint8
+from mezzotint.quality import published
 from mezzotint.upscaler import Upscaler
 from mezzotint.upscaler.enlargers import Refinement
 
@@ -190,6 +191,17 @@ def test_the_page_holds_the_figures_and_is_written_again_without_pictures(ran: P
     (ran / "page.md").unlink()
     command(ran, "--page-only")
     assert (ran / "page.md").read_text() == text
+
+
+def test_dists_has_a_table_where_it_was_measured(ran: Path):
+    content = json.loads((ran / "out.json").read_text())
+    assert (published.find("dists") is not None) == ("DISTS" in bench.page(content))
+    for one in content["sets"].values():
+        for way in one["ways"].values():
+            for rank, figures in enumerate(way["methods"].values()):
+                figures["mean"]["dists"] = rank / 8
+    values = (f"{rank / 8:.4f}" for rank in range(len(one["ways"]["area"]["methods"])))
+    assert bench.page(content).count("| area | " + " | ".join(values) + " |") == len(content["sets"])
 
 
 @pytest.mark.parametrize(
