@@ -2,9 +2,11 @@
 
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
+    python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
     python training/ship.py runs/prior
 
-Hours and iterations are those of the run in the folder unless they are given, as for a method of two stages.
+The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
+iterations are those of the run in the folder unless they are given, as for a method of two stages.
 """
 
 from __future__ import annotations
@@ -45,10 +47,12 @@ def main() -> None:
     licences = ", ".join(f"{count} {name}" for name, count in sorted(Counter(row.licence for row in rows).items()))
     named = sorted({row.author for row in rows if row.licence.startswith("CC-BY")}, key=str.casefold)
     megapixels = sum(row.megapixels for row in rows)
+    # As the run noted it, "" for MATLAB's bicubic.
+    made = "".join(card.data.partition(", made small by ")[1:])
     steps: int = options.steps or card.steps_default or 1
     about = {
         "name": card.method,
-        "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}",
+        "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}{made}",
         "data_licence": licences,
         "authors": tuple(named),
         "licence": "Apache-2.0",
@@ -64,7 +68,7 @@ def main() -> None:
             parser.error("name the default --realism")
         about |= {
             "preset": "shipped", "realism_default": options.realism, "receptive_field": method.reach(steps),
-            "consistent_default": True, "local": True,
+            "consistent_default": method.describe().consistent_default, "local": True,
         }  # fmt: skip
         method, kept = method.fused(), ("deviations",)
     weights.save(output, method.state_dict(), card.model_copy(update=about), keep_float32=kept)

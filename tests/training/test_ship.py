@@ -1,0 +1,56 @@
+"""training/ship.py puts weights of either name of ours into the package, with a complete card."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import mezzotint
+from mezzotint import methods, weights
+
+FILE = Path(__file__).resolve().parents[2] / "training" / "ship.py"
+
+
+@pytest.fixture
+def ship(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ship", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "commit", lambda: "0000000")
+    (tmp_path / "shipped").mkdir()
+    monkeypatch.setattr(weights, "SHIPPED_FOLDER", tmp_path / "shipped")
+    return module
+
+
+@pytest.mark.parametrize(
+    "name, consistent, made", [("mezzotint-x4", True, ""), ("mezzotint-x4-real", False, ", made small by real-esrgan")]
+)
+def test_weights_are_shipped_under_the_name_of_their_method(
+    ship: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, consistent: bool, made: str
+) -> None:
+    trained = methods.build(name, preset="small")
+    card = trained.describe().model_copy(update={"data": f"3 pictures, 0.1 megapixels{made}"})
+    trained.save_pretrained(tmp_path / "run", card=card)
+    words = ["--hours", "2", "--iterations", "30", "--realism", "0.4", "--figure", "Set5 y-modern psnr=30.5"]
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), *words])
+    ship.main()
+    (entry,) = weights.shipped()
+    assert entry.path.name == f"{name}.safetensors" and entry.card is not None
+    found = entry.card
+    assert (found.name, found.method, found.preset) == (name, name, "shipped")
+    assert (found.consistent_default, found.realism_default, found.steps_default) == (consistent, 0.4, 4)
+    assert found.data.endswith(f"training/pictures.csv{made}")
+    assert "not stated" not in (found.licence, found.data_licence)
+    assert (found.hours, found.iterations, found.commit) == (2, 30, "0000000")
+    upscaler = mezzotint.load(name)
+    assert (upscaler.name, upscaler.consistent, upscaler.realism) == (name, consistent, 0.4)
+    # Half precision, but for the deviations.
+    back = methods.load(name).state_dict()
+    for key, tensor in trained.fused().state_dict().items():
+        assert torch.equal(back[key], tensor if key == "deviations" else tensor.half().float())
