@@ -40,8 +40,8 @@ class Settings:
     range: tuple[float, float] | None
     deadline: float | None
 
-    def prepare(self, upscaler: Upscaler, picture: Picture) -> Job:
-        """Return the job of one picture, its deadline left out; raises what is wrong with it."""
+    def prepare(self, upscaler: Upscaler, picture: Picture, *, file: Path | None = None) -> Job:
+        """Return the job of one picture, read from `file`, its deadline left out; raises what is wrong with it."""
         from mezzotint.upscaler.samples import Coding
 
         return upscaler.prepare(
@@ -61,6 +61,7 @@ class Settings:
             operator=self.operator,
             noise=self.noise,
             tile=self.tile,
+            file=file,
         )
 
     def check(self, upscaler: Upscaler) -> None:

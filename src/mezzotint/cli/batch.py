@@ -53,7 +53,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Reporting(Messages):
-    """Messages about one input, one line each whatever it is called; its progress is an event too."""
+    """Messages about one input, one line each whatever it is called; its progress and its method are events too."""
 
     events: Events = field(default_factory=Events)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -63,6 +63,10 @@ class Reporting(Messages):
 
     def warn(self, text: str) -> None:
         super().warn(shown(text))
+
+    def chose(self, method: str, reason: str, *, source: Path) -> None:
+        super().chose(method, reason, source=source)
+        self.events.emit("method", {**self.facts, "method": method, "reason": reason})
 
     @contextmanager
     def progress(self, description: str) -> Iterator[Callable[[int, int], None]]:

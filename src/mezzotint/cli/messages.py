@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 def one_line(text: object) -> str:
@@ -25,6 +26,10 @@ class Messages:
 
     def warn(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+    def chose(self, method: str, reason: str, *, source: Path) -> None:
+        """Say which method was chosen for an input, and why."""
+        self.say(f"{source}: {method}, {reason}")
 
     @contextmanager
     def progress(self, description: str) -> Iterator[Callable[[int, int], None]]:

@@ -42,7 +42,7 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
     # Beside the results, if their folder is there already: a plan makes none.
     folder = job.targets[0].parent
     picture = images.read(job.source, spool=folder if folder.is_dir() else None)
-    prepared = settings.prepare(upscaler, picture)
+    prepared = settings.prepare(upscaler, picture, file=job.source)
     targets = [maker.target(path, picture, prepared.coding) for path in job.targets]
     height, width = prepared.request.output_size
     for target in targets:
@@ -60,8 +60,8 @@ def _facts(maker: Maker, job: outputs.Job) -> dict[str, Any]:
         "input_size": list(request.input_size),
         "output_size": list(request.output_size),
         "coding": request.coding,
-        "method": upscaler.name,
-        "reason": upscaler.reason,
+        "method": request.method,
+        "reason": prepared.reason,
         "engine": upscaler.engine,
         "steps": found.steps,
         "realism": request.realism,

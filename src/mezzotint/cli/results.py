@@ -57,7 +57,7 @@ class Maker:
         started = time.perf_counter()
         folder = job.targets[0].parent
         picture = images.read(job.source, spool=folder)
-        prepared = self.settings.prepare(self.upscaler, picture)
+        prepared = self.settings.prepare(self.upscaler, picture, file=job.source)
         targets = [self.target(path, picture, prepared.coding) for path in job.targets]
         wanted = [_with_seed(prepared.request, k) for k in range(self.settings.samples)]
         found = [self._found(entry, one, request) for one, request in zip(targets, wanted, strict=True)]
@@ -65,6 +65,8 @@ class Maker:
         if not pending:
             messages.say(f"{job.source}: skipped, {_names(job.targets)} exists with the same record")
             return [record for record in found if record is not None]
+        if self.upscaler.alternative is not None:
+            messages.chose(prepared.request.method, prepared.reason, source=job.source)
         height, width = prepared.request.output_size
         for k in pending:
             images.check_output(job.targets[k], inputs=[job.source], overwrite=self.files.overwrite)

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint import __version__, methods
+from mezzotint import __version__, methods, weights
 from mezzotint.baselines.span import Predictor
 from mezzotint.colour import NAMES as COLOURS
+from mezzotint.data.jpeg_history import read_header
 from mezzotint.errors import InputError, UsageError
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.methods.restorer import Restorer
@@ -25,7 +26,7 @@ from mezzotint.networks.engines import check as check_engine
 from mezzotint.networks.engines import use as use_engine
 from mezzotint.operators.named import NamedOperator
 from mezzotint.record import Consistency, Deadline, Machine, Record, Request, libraries
-from mezzotint.upscaler import passes, planning
+from mezzotint.upscaler import choice, passes, planning
 from mezzotint.upscaler.enlargers import Diffusion, Enlarger, Interpolation, Refinement, Regression, Settings
 from mezzotint.upscaler.planning import Plan
 from mezzotint.upscaler.restoration import AUTO, InColour, Restoration, estimated, known
@@ -37,7 +38,7 @@ __all__ = ["Interpolation", "Job", "Moments", "Result", "Sample", "Upscaler", "l
 Picture = np.ndarray | Tensor | str | Path
 Progress = Callable[[int, int], None]
 
-DEFAULT = "mezzotint-x4"
+DEFAULT = choice.CLEAN
 SCALE_LIMIT = 64.0
 SMALLEST_TILE = 16
 GUIDANCE_LIMIT = 100.0
@@ -79,15 +80,15 @@ class Sample:
 def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eager") -> Upscaler:
     """Return the upscaler of a shipped model, a file or folder of weights, a hub id or any name of `methods`.
 
+    "auto" chooses for every picture between the shipped models (`mezzotint.upscaler.choice`).
     `engine`: what computes its networks, one of `mezzotint.networks.engines.NAMES`; "openvino" is for the processor.
     Raises UsageError for an unknown name (with the nearest ones), a recipe that has no weights yet or an engine that
     cannot work here, WeightsError for a damaged file.
     """
+    if name == "auto":
+        return _automatic(device=device, engine=engine)
     where = _device("cpu" if (device, engine) == ("auto", "openvino") else device)
     check_engine(engine, device=where.type)
-    reason = ""
-    if name == "auto":
-        name, reason = DEFAULT, f"{DEFAULT} is the only shipped model"
     spec = methods.resolve(str(name))
     if spec.card is not None and spec.card.family == "baseline":
         run = methods.resolve_function(spec.card)()
@@ -97,7 +98,7 @@ def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eage
             raise UsageError(f"{spec.card.name} has no network for --engine {engine}: leave --engine out")
         baseline: Enlarger = Regression(run) if isinstance(run, Predictor) else Interpolation(run)
         return Upscaler(
-            spec.card.name, baseline, local=spec.card.local, reason=reason, device=where, engine=engine
+            spec.card.name, baseline, local=spec.card.local, device=where, engine=engine
         )
     method, card = methods.load_with_card(str(name))
     if methods.find(card.method).family == "prior":
@@ -119,18 +120,27 @@ def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eage
         steps=card.steps_default,
         realism=card.realism_default,
         consistent=card.consistent_default,
-        reason=reason,
         device=where,
         card=card,
         engine=engine,
     )
 
 
+def _automatic(*, device: str, engine: str) -> Upscaler:
+    """The upscaler that chooses for every picture, among the weights that are in the package."""
+    clean = load(choice.CLEAN, device=device, engine=engine)
+    there = any(entry.card is not None and entry.card.method == choice.REAL for entry in weights.shipped())
+    if not there:
+        return dataclasses.replace(clean, reason=f"{choice.CLEAN} is the only shipped model")
+    return dataclasses.replace(clean, alternative=load(choice.REAL, device=device, engine=engine))
+
+
 @dataclass(frozen=True)
 class Upscaler:
     """Make pictures larger with one method and its defaults. Build it with `load`.
 
-    `engine` says what computes the networks (`mezzotint.networks.engines`).
+    `engine` says what computes the networks (`mezzotint.networks.engines`). `alternative` is the method for pictures
+    with real degradations where each picture decides (`mezzotint.upscaler.choice`), None where nothing is open.
     """
 
     name: str
@@ -144,6 +154,7 @@ class Upscaler:
     device: torch.device = torch.device("cpu")
     card: Any = None
     engine: str = "eager"
+    alternative: Upscaler | None = None
 
     def request(
         self,
@@ -173,7 +184,7 @@ class Upscaler:
         return self.prepare(
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
             samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
-            operator=operator, noise=noise, tile=tile,
+            operator=operator, noise=noise, tile=tile, file=_file(picture),
         ).request  # fmt: skip
 
     def prepare(
@@ -195,12 +206,14 @@ class Upscaler:
         operator: str | NamedOperator | None = None,
         noise: float | str | None = None,
         tile: int | str | None = "auto",
+        file: Path | None = None,
     ) -> Job:
         """Return what `enlarge` takes: every option checked, and one look at all samples `rows` (h w n).
 
         `operator` and `noise`, in grey levels, are what a zero-shot solver is told of how the picture was made; "auto"
-        is estimated from it, and stands in the request as what was found. Raises UsageError for a wrong option,
-        InputError for samples that cannot be used.
+        is estimated from it, and stands in the request as what was found. `file` is where the picture was read from,
+        which tells "auto" the quality of a JPEG. Raises UsageError for a wrong option, InputError for samples that
+        cannot be used.
         """
         settings = self._settings(
             steps=steps, realism=realism, guidance=guidance, samples=samples, tile=tile, colour=colour
@@ -211,18 +224,23 @@ class Upscaler:
             h, w, scale=scale, width=width, height=height, long_side=long_side, keeps=restores
         )
         first = _seed(seed, samples)
-        consistent = self.consistent if consistent is None else consistent
-        self._check_told(operator, noise, consistent=consistent)
+        self._check_told(operator, noise, consistent=self.consistent if consistent is None else consistent)
         told = estimated(rows, coding, operator, noise, size=size) if restores else None
-        settings = dataclasses.replace(settings, known=told)
-        chain = self._chain(h, w, size, consistent=consistent)
         seen = survey(rows, coding)
+        chosen, reason = self._chosen(rows, coding, size=size, consistent=consistent, file=file)
+        if chosen is not self:
+            settings = chosen._settings(
+                steps=steps, realism=realism, guidance=guidance, samples=samples, tile=tile, colour=colour
+            )
+        consistent = chosen.consistent if consistent is None else consistent
+        settings = dataclasses.replace(settings, known=told)
+        chain = chosen._chain(h, w, size, consistent=consistent)
         if isinstance(self.enlarger, Restoration):
             rows, coding = self._coloured(rows, coding, settings, size=size)
         request = Request(
             version=__version__,
-            method=self.name,
-            weights=self.weights,
+            method=chosen.name,
+            weights=chosen.weights,
             picture=f"{seen.number:016x}",
             input_size=(h, w),
             channels=int(rows.shape[2]),
@@ -237,7 +255,7 @@ class Upscaler:
             coding=coding.describe(),
             **({} if told is None else {"operator": told.name, "operator_sha256": told.sha256, "noise": told.noise}),
         )
-        return Job(rows, coding, seen, request, settings, samples)
+        return Job(rows, coding, seen, request, settings, samples, reason)
 
     @torch.no_grad()
     def enlarge(
@@ -256,7 +274,8 @@ class Upscaler:
         `which`: the numbers of the samples that are wanted, all if left out.
         `progress(done, all)` is called now and then.
         """
-        each = passes.calls(job.request, coding=job.coding, enlarger=self.enlarger, settings=job.settings)
+        chosen = self._of(job)
+        each = passes.calls(job.request, coding=job.coding, enlarger=chosen.enlarger, settings=job.settings)
         numbers = range(job.samples) if which is None else which
         total, done = max(1, each) * len(numbers), 0
 
@@ -268,7 +287,7 @@ class Upscaler:
 
         for k in numbers:
             request = job.request.model_copy(update={"seed": job.request.seed + k})
-            yield self._sample(job, request, sink=sink, floats=floats, tell=tell)
+            yield chosen._sample(job, request, sink=sink, floats=floats, tell=tell)
             if not each:
                 tell()
 
@@ -292,7 +311,7 @@ class Upscaler:
         record = Record(
             request=request,
             libraries=libraries(engine=self.engine),
-            reason=self.reason,
+            reason=job.reason,
             adapted=self._adapted(job, request),
             evaluations=self.enlarger.evaluations(job.settings)
             * passes.passes(request, self.enlarger)
@@ -312,21 +331,21 @@ class Upscaler:
         """Return the certificate with the figures of a file that changed the samples: `rows` h w n as it holds them,
         in a type of `Coding`, with alpha where the job has it; grey may have become three equal channels."""
         found = passes.deviation_of(
-            rows, job.rows, coding=job.coding, survey=job.survey, request=job.request, enlarger=self.enlarger,
-            settings=job.settings,
+            rows, job.rows, coding=job.coding, survey=job.survey, request=job.request,
+            enlarger=self._of(job).enlarger, settings=job.settings,
         )  # fmt: skip
         return consistency.model_copy(update={"saved_rms": round(found.rms, 6), "saved_max": round(found.largest, 6)})
 
     def plan(self, job: Job) -> Plan:
         """Return what a job will take, after timing a small part of it."""
-        return planning.plan(job, enlarger=self.enlarger, device=self.device)
+        return planning.plan(job, enlarger=self._of(job).enlarger, device=self.device)
 
     def within(self, job: Job, seconds: float, *, spent: float = 0.0) -> tuple[Job, Deadline]:
         """Return the job with as many of its steps as `seconds`, of which `spent` are over, allow, and what was chosen.
 
         Raises UsageError for seconds that are not positive.
         """
-        return planning.within(job, seconds, enlarger=self.enlarger, device=self.device, spent=spent)
+        return planning.within(job, seconds, enlarger=self._of(job).enlarger, device=self.device, spent=spent)
 
     def __call__(
         self,
@@ -380,7 +399,7 @@ class Upscaler:
         job = self.prepare(
             pixels, coding, scale=scale, width=width, height=height, long_side=long_side, seed=seed, steps=steps,
             samples=samples, realism=realism, guidance=guidance, consistent=consistent, colour=colour,
-            operator=operator, noise=noise, tile=tile,
+            operator=operator, noise=noise, tile=tile, file=_file(picture),
         )  # fmt: skip
         moments = Moments(job, np.empty) if spread and samples > 1 else None
         made: list[Any] = []
@@ -394,6 +413,33 @@ class Upscaler:
             exact += [] if sample.floats is None else [sample.floats]
         deviation = None if moments is None else np.asarray(moments.deviation())[..., 0]
         return Result(made[0], tuple(made), records[0], tuple(records), tuple(exact), deviation)
+
+    # -- the method ---------------------------------------------------------------------------------------------------
+
+    def _chosen(
+        self, rows: Rows, coding: Coding, *, size: tuple[int, int], consistent: bool | None, file: Path | None
+    ) -> tuple[Upscaler, str]:
+        """Return what makes this picture larger, to (height, width) `size`, and in words why."""
+        if self.alternative is None:
+            return self, self.reason
+        h, w = int(rows.shape[0]), int(rows.shape[1])
+        if consistent:
+            return self, "auto: --consistent keeps what the picture holds"
+        if size[0] > h * choice.LARGEST_SCALE or size[1] > w * choice.LARGEST_SCALE:
+            return self, f"auto: more than {choice.LARGEST_SCALE} times larger"
+        header = None if file is None else read_header(file)
+        figures = choice.measure(rows, coding, quality=None if header is None else header.quality)
+        if figures is None:
+            return self, f"auto: {w}x{h} pixels say too little of the picture's making"
+        signs = choice.signs(figures)
+        if signs:
+            return self.alternative, f"auto: {', '.join(signs)}"
+        return self, f"auto: {choice.describe_clean(figures)}"
+
+    def _of(self, job: Job) -> Upscaler:
+        """What was chosen for a job."""
+        other = self.alternative
+        return self if other is None or job.request.method != other.name else other
 
     # -- options ----------------------------------------------------------------------------------------------------
 
@@ -609,6 +655,10 @@ def _device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise UsageError(f"device {name!r} is unknown: use auto, cpu, cuda or mps") from None
+
+
+def _file(picture: Picture) -> Path | None:
+    return Path(picture) if isinstance(picture, str | Path) else None
 
 
 def _array(

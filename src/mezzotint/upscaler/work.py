@@ -37,7 +37,7 @@ Sink = Callable[[tuple[int, int, int], np.dtype], RowSink]
 @dataclass(frozen=True)
 class Job:
     """One picture and everything that is asked for it: samples h w n, what they stand for, what was seen in them, the
-    request of the first sample, settings, and how many samples."""
+    request of the first sample, settings, how many samples, and why its method was chosen, "" where it was named."""
 
     rows: Rows
     coding: Coding
@@ -45,6 +45,7 @@ class Job:
     request: Request
     settings: Settings
     samples: int
+    reason: str = ""
 
     @property
     def estimates(self) -> tuple[str, ...]:
