@@ -44,7 +44,7 @@ def _measured(rows: np.ndarray, coding: Coding = BYTES) -> Figures:
 @pytest.mark.parametrize(
     "name, limit, beyond, word",
     [
-        ("quality", choice.LEAST_QUALITY, choice.LEAST_QUALITY - 1, "JPEG quality 84"),
+        ("quality", choice.LEAST_QUALITY, choice.LEAST_QUALITY - 1, "JPEG quality 89"),
         ("factor", choice.LARGEST_FACTOR, choice.LARGEST_FACTOR + 0.1, "1.4 times smaller"),
         ("blur", choice.LARGEST_BLUR, choice.LARGEST_BLUR + 0.1, "blur of 0."),
         ("noise", choice.LARGEST_NOISE, choice.LARGEST_NOISE + 1, "noise of"),

@@ -22,8 +22,8 @@ CLEAN, REAL = "mezzotint-x4", "mezzotint-x4-real"
 """The two methods between which is chosen."""
 LARGEST_SCALE = 4
 """Above it a model runs again on its own result, which is clean whatever the picture was."""
-LEAST_QUALITY = 85
-"""JPEG quality from which on compression does not decide. Between what cameras write and what the web is sent."""
+LEAST_QUALITY = 90
+"""JPEG quality from which on compression does not decide: below what cameras write, above what is usual on the web."""
 LARGEST_FACTOR = 1.3
 """How many times smaller a clean picture could be without losing detail."""
 LARGEST_BLUR = 0.6

@@ -1,0 +1,51 @@
+"""The measurement of `--method auto` on two pictures, and the committed page and file against each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from skimage import data
+
+from benchmarks import choice as bench
+from mezzotint import images
+from mezzotint.upscaler import choice
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_figures_shares_and_wrong_ones_agree(tmp_path: Path) -> None:
+    for name, pixels in (("cat", data.chelsea()[:256, :320]), ("astronaut", data.astronaut()[:257, :259])):
+        images.write(images.Picture(pixels.copy()), tmp_path / f"{name}.png")
+    images.write(images.Picture(data.astronaut()[:200, :300].copy()), tmp_path / "small.png")
+    rows = bench.measure(tmp_path, seeds=(0, 1), qualities=(50, 95))
+    counts = {kind: len(found) for kind, found in rows.items()}
+    assert counts == {"clean": 2, bench.PRESET: 4, "JPEG 50": 2, "JPEG 95": 2}
+    # The header of a file is read, so its quality is exact.
+    assert [row["quality"] for row in rows["JPEG 50"]] == [50, 50] and all(row["real"] for row in rows["JPEG 50"])
+    found, wrong = bench.shares(rows), bench.wrong(rows)
+    assert found["JPEG 50"] == {"pictures": 2, "real": 1.0}
+    assert len(wrong["clean"]) == round(2 * found["clean"]["real"])
+    assert len(wrong[bench.PRESET]) == round(4 * (1 - found[bench.PRESET]["real"]))
+    limits = bench.by_limit(rows)
+    assert set(limits) == set(choice.Figures().__dict__)
+    for name, row in limits.items():
+        assert 0 <= row[bench.PRESET] <= found[bench.PRESET]["real"] and row["limit"] == bench.LIMITS[name]
+
+
+def test_jpeg_goes_through_a_file() -> None:
+    x = torch.from_numpy(data.chelsea()[:64, :96].copy()).movedim(-1, 0)
+    held, quality = bench.through_jpeg(x, 60)
+    assert quality == 60 and held.shape == x.shape and not torch.equal(held, x)
+
+
+def test_the_page_is_that_of_the_file_and_the_choice_is_good_enough() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "choice.json").read_text(encoding="utf-8"))
+    assert (ROOT / "docs" / "choice.md").read_text(encoding="utf-8") == bench.page(result)
+    for name, row in result["training"]["limits"].items():
+        assert row["limit"] == bench.LIMITS[name], f"{name} has another limit: run benchmarks/choice.py again"
+    shares = result["held_out"]["GB82"]["shares"]
+    assert shares["clean"]["real"] <= 0.1 and shares[bench.PRESET]["real"] >= 0.9
+    assert shares["JPEG 50"]["real"] == shares["JPEG 75"]["real"] == 1
+    assert max(shares["JPEG 90"]["real"], shares["JPEG 95"]["real"]) <= 0.1
