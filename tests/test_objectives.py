@@ -430,3 +430,17 @@ def test_the_energy_score_of_normal_draws_is_the_closed_form_and_least_at_the_la
 
     assert float(found) == pytest.approx(expected(mean, std), abs=0.004)
     assert expected(0, 1) <= expected(mean, std)
+
+
+def test_a_smaller_weight_of_the_spread_asks_for_the_variance_that_is_stated() -> None:
+    generator = torch.Generator().manual_seed(1)
+    first, second, truth = torch.randn(3, 400_000, dtype=torch.float64, generator=generator)
+    weight = 0.9
+    best = math.sqrt(weight**2 / (2 - weight**2))
+
+    def found(std: float) -> float:
+        draws = std * first, std * second
+        return float(energy_score(*draws, truth, distance=lambda a, b: (a - b).abs(), spread=weight).mean())
+
+    # Differences of the score on the same draws; its curvature there makes 0.1 worth more than their noise.
+    assert found(best) < min(found(best - 0.1), found(best + 0.1))

@@ -340,16 +340,17 @@ def corrupted_loss(
 
 
 def energy_score(
-    first: Sample, second: Sample, truth: Sample, *, distance: Callable[[Sample, Sample], Tensor]
+    first: Sample, second: Sample, truth: Sample, *, distance: Callable[[Sample, Sample], Tensor], spread: float = 1.0
 ) -> Tensor:
-    """Energy score of a forecast known by two independent draws: (d(a, y) + d(b, y) - d(a, b)) / 2, unbiased.
+    """Energy score of a forecast known by two independent draws: (d(a, y) + d(b, y) - spread d(a, b)) / 2, unbiased.
 
     Lower is better. With `distance` the power 0 < p < 2 of a Euclidean distance, the length itself for one, its mean is
     least where draws and truth have one law: a spread too small costs as one too large does. With one number and its
     absolute value it is the CRPS. Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equations 20 to 22.
-    `distance` may give a tensor of any shape.
+    A `spread` below 1 asks for draws that lie closer together: the best normal forecast of a normal truth then has
+    spread^2 / (2 - spread^2) of its variance. `distance` may give a tensor of any shape.
     """
-    return 0.5 * (distance(first, truth) + distance(second, truth) - distance(first, second))
+    return 0.5 * (distance(first, truth) + distance(second, truth) - spread * distance(first, second))
 
 
 def discretised_log_likelihood(y: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

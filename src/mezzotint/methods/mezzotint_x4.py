@@ -179,26 +179,31 @@ class PredictRefine(nn.Module):
             total = total + perceptual * (power * distance).mean()
         return total
 
-    def score(self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0) -> Tensor:
+    def score(
+        self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0, spread: float = 1.0
+    ) -> Tensor:
         """Energy score of two whole samples of each x, drawn in `steps_default` steps.
 
         It is proper: a spread too small costs as one too large does. Of every band alone, weighted by its deviation,
         and, times `perceptual`, of VGG16's features as LPIPS weighs them, at every position of five layers: there a
         likely texture scores better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation
-        21). The gradient goes through all steps.
+        21). `spread` is that of `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient
+        goes through all steps.
         """
         y0, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
         with torch.no_grad():
             clean = self.domain.encode(y - y0[: len(y)], self.deviations)
         weight = (self.deviations / self.deviations.mean())[:, None, None]
-        total = energy_score(z[: len(y)], z[len(y) :], clean, distance=lambda a, b: weight * (a - b).abs()).mean()
+        total = energy_score(
+            z[: len(y)], z[len(y) :], clean, distance=lambda a, b: weight * (a - b).abs(), spread=spread
+        ).mean()
         if perceptual > 0:
             judge = load_network("vgg").to(y.device)
             drawn = judge.describe((y0 + self.domain.decode(z, self.deviations)) * 0.5 + 0.5)
             with torch.no_grad():
                 truth = judge.describe(y * 0.5 + 0.5)
             first, second = ([part[half] for part in drawn] for half in (slice(len(y)), slice(len(y), None)))
-            total = total + perceptual * energy_score(first, second, truth, distance=judge.metric).mean()
+            total = total + perceptual * energy_score(first, second, truth, distance=judge.metric, spread=spread).mean()
         return total
 
     def _drawn(self, x: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
