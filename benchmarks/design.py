@@ -83,7 +83,7 @@ class Design:
         features = Objective(perceptual=self.features, perceptual_from=0.0)
         return (
             Phase("refiner", 0.5, self.objective, self.crop, self.batch, 6e-4),
-            Phase("scored", 0.5, features, 16, 4, 2e-4),
+            Phase("scored", 0.5, features, 24, 2, 1e-4),
         )
 
 
