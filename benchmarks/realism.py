@@ -1,6 +1,6 @@
 """The realism curve of `mezzotint-x4`: PSNR against LPIPS from the mean to a sample, beside bicubic.
 
-    python benchmarks/realism.py ../shared/data/bench [--sets Set14,BSD100] [--calibration 3]
+    python benchmarks/realism.py ../shared/data/bench [--sets Set14,BSD100] [--calibration 3] [--vgg Set14]
 
 Runs `mezzotint evaluate` on every set (protocol y-modern, seed 0) for realism 0, .25, .5, .75, 1, corrected; then the
 largest realism whose PSNR is not below bicubic's, found on the curve and measured, also without the correction; then
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the folder that holds the sets")
     parser.add_argument("--sets", default="Set14,BSD100")
     parser.add_argument("--calibration", type=int, default=3, metavar="K", help="samples a picture; 0 for none")
+    parser.add_argument("--vgg", help="sets that LPIPS-VGG16, by far the slowest measure, is measured on; all without")
     parser.add_argument("--limit", default=None)
     parser.add_argument("--reuse", action="store_true", help="keep the results that are there")
     options = parser.parse_args()
@@ -94,7 +95,7 @@ def main() -> None:
     ]
     for name in options.sets.split(","):
         folder = options.folder / name
-        vgg = ["--measure", "lpips_vgg"]
+        vgg = ["--measure", "lpips_vgg"] if options.vgg is None or name in options.vgg.split(",") else []
         curve = rows(
             evaluate(folder, f"realism-{name}", "--method", "mezzotint-x4", "--method", "bicubic", "--realism",
                      ",".join(str(r) for r in CURVE), *vgg, *limit)
