@@ -1,6 +1,6 @@
 """The realism curve of `mezzotint-x4`: PSNR against LPIPS from the mean to a sample, beside bicubic.
 
-    python benchmarks/realism.py ../shared/data/bench [--sets Set14,BSD100] [--calibration 3] [--vgg Set14]
+    python -m benchmarks.realism ../shared/data/bench [--sets Set14,BSD100] [--calibration 3] [--vgg Set14]
 
 Runs `mezzotint evaluate` on every set (protocol y-modern, seed 0) for realism 0, .25, .5, .75, 1, corrected; then the
 largest realism whose PSNR is not below bicubic's, found on the curve and measured, also without the correction; then
@@ -17,6 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks import marked
+from mezzotint.images import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -75,8 +78,19 @@ def table(name: str, curve: dict[float | str, dict[str, Any]], extra: dict[str, 
     return [*lines, ""]
 
 
+def summary(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """Return the table of the README and of the card, from the methods of every set by the name of the setting."""
+    lines = ["| set | setting | PSNR dB | SSIM | LPIPS-AlexNet | LPIPS-VGG16 |", "|---|---|--:|--:|--:|--:|"]
+    for name, settings in found.items():
+        for setting, method in settings.items():
+            m = method["mean"]
+            vgg = f"{m['lpips_vgg']:.4f}" if m.get("lpips_vgg") is not None else "-"
+            lines.append(f"| {name} | {setting} | {m['psnr']:.2f} | {m['ssim']:.4f} | {m['lpips']:.4f} | {vgg} |")
+    return lines
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="the folder that holds the sets")
     parser.add_argument("--sets", default="Set14,BSD100")
     parser.add_argument("--calibration", type=int, default=3, metavar="K", help="samples a picture; 0 for none")
@@ -88,11 +102,12 @@ def main() -> None:
     lines = [
         "# The realism curve of mezzotint-x4",
         "",
-        "Written by `python benchmarks/realism.py`, which runs `mezzotint evaluate`: scale 4, protocol y-modern,",
+        "Written by `python -m benchmarks.realism`, which runs `mezzotint evaluate`: scale 4, protocol y-modern,",
         "seed 0, the default number of steps, the correction `--consistent` on unless a row says otherwise. Realism 0",
         "is the predictor, the posterior mean; realism 1 is a sample.",
         "",
     ]
+    shown: dict[str, dict[str, dict[str, Any]]] = {}
     for name in options.sets.split(","):
         folder = options.folder / name
         vgg = ["--measure", "lpips_vgg"] if options.vgg is None or name in options.vgg.split(",") else []
@@ -111,6 +126,8 @@ def main() -> None:
         extra = {f"{best} (the largest not below bicubic)": found[best]}
         extra |= {f"{k}, not corrected": v for k, v in plain.items()}
         lines += table(name, curve, extra)
+        shown[name] = {"bicubic": curve["bicubic"], "realism 0": curve[0.0], "realism 0.5": curve[0.5]}
+        shown[name] |= {f"realism {best}, the largest not below bicubic": found[best], "realism 1": curve[1.0]}
         gain = 1 - found[best]["mean"]["lpips"] / curve[0.0]["mean"]["lpips"]
         lines += [f"At realism {best} LPIPS-AlexNet is {100 * gain:.1f} % below realism 0.", ""]
         if options.calibration > 1:
@@ -125,9 +142,11 @@ def main() -> None:
                 if isinstance(value, float)
             ]
             lines += [f"Calibration, {options.calibration} samples at realism 1: {', '.join(figures)}.", ""]
-    (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "docs" / "realism.md").write_text("\n".join(lines).rstrip() + "\n")
-    print(f"wrote {ROOT / 'docs' / 'realism.md'}")
+    text = "\n".join(lines).rstrip() + "\n"
+    atomic.write_bytes(ROOT / "docs" / "realism.md", text.encode(), overwrite=True)
+    for page in (ROOT / "README.md", ROOT / "docs" / "models" / "mezzotint-x4.md"):
+        marked.write(page, "benchmarks/realism.py", summary(shown))
+    print(f"wrote {ROOT / 'docs' / 'realism.md'}, and the tables in README.md and docs/models/mezzotint-x4.md")
 
 
 if __name__ == "__main__":

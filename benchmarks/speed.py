@@ -1,7 +1,7 @@
 """Time and memory of `mezzotint-x4` from 0.25 to 64 megapixels of output, beside the machine's matrix-product rate.
 
-    python benchmarks/speed.py [--megapixels 0.25,1,4,16,64] [--threads 2] [-o benchmarks/results/speed.json]
-    python benchmarks/speed.py --series engines [--engines eager,compile,openvino] [--engine-megapixels 1]
+    python -m benchmarks.speed [--megapixels 0.25,1,4,16,64] [--threads 2] [-o benchmarks/results/speed.json]
+    python -m benchmarks.speed --series engines [--engines eager,compile,openvino] [--engine-megapixels 1]
 
 Two series of sizes: pictures of 4:3, and pictures of one width (4096 pixels) that grow in height alone. Every size runs
 in a process of its own, so that its peak memory is its own. Input and result are hidden files, as large pictures have
@@ -224,7 +224,7 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# Speed",
         "",
-        "Written by `python benchmarks/speed.py` from benchmarks/results/speed.json; what is measured, and how, stands",
+        "Written by `python -m benchmarks.speed` from benchmarks/results/speed.json; what is measured, and how, stands",
         "at the top of that program.",
     ]
     for name, title in TITLES.items():
@@ -280,6 +280,20 @@ def page(result: dict[str, Any]) -> str:
                   f"threads, the matrix product at {found['matrix_gflops']:.0f} GFLOP/s."]  # fmt: skip
         lines += [f"Not measured: {name}, {reason}." for name, reason in found["missing"].items()]
     return "\n".join(lines) + "\n"
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """The table of the README: pictures of 4:3."""
+    lines = ["| setting | output | megapixels | seconds | peak MiB above the import of torch |"]
+    lines.append("|---|---|--:|--:|--:|")
+    for name in ("realism-0", "default"):
+        lines += [
+            f"| {SERIES[name][0]} | {row['width']}x{row['height']} | {row['megapixels']:.2f} | {row['seconds']:.2f} |"
+            f" {row['peak_mib_above_import']:.0f} |"
+            for row in result["series"][name]["rows"]
+        ]
+    rates = [row["matrix_gflops"] for name in ("realism-0", "default") for row in result["series"][name]["rows"]]
+    return [*lines, "", f"The matrix product ran at {min(rates):.0f} to {max(rates):.0f} GFLOP/s beside them."]
 
 
 def exponent(rows: list[dict[str, float]]) -> float | None:
@@ -338,7 +352,11 @@ def main() -> None:
     result |= {"threads": options.threads, "processor": platform.machine(), "series": table}
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     if options.output.resolve() == RESULTS.resolve():
+        # Workers run this file by its path, where the other benchmarks are not to be found.
+        from benchmarks import marked
+
         PAGE.write_text(page(result))
+        marked.write(PAGE.parents[1] / "README.md", "benchmarks/speed.py", summary(result))
 
 
 def _worker(options: argparse.Namespace, size: str, setting: str, series: str) -> Any:
