@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import torch
-from benchmarks import design
 from PIL import Image
+
+from benchmarks import design
 
 
 @pytest.fixture
