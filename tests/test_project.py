@@ -144,7 +144,11 @@ def test_notice_names_every_picture_in_the_repository() -> None:
 
 def test_notice_names_every_author_of_a_training_picture() -> None:
     notice = " ".join((REPOSITORY / "NOTICE").read_text(encoding="utf-8").split())
-    rows = list(csv.DictReader((REPOSITORY / "training" / "pictures.csv").open(encoding="utf-8", newline="")))
+    rows = [
+        row
+        for name in ("pictures.csv", "pictures-large.csv")
+        for row in csv.DictReader((REPOSITORY / "training" / name).open(encoding="utf-8", newline=""))
+    ]
     assert len(rows) > 100
     assert [row["author"] for row in rows if " ".join(row["author"].split()) not in notice] == []
     assert {row["licence"] for row in rows if f"{row['licence']}:" not in notice} <= {"public-domain"}

@@ -36,23 +36,29 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="steps of training, of all stages")
     parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
-    parser.add_argument("--pictures", choices=pictures.LISTS, default=pictures.TRAINING, help="what it was trained on")
+    parser.add_argument("--pictures", default=pictures.TRAINING, help="the lists it was trained on, in their order")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
     output = options.output or weights.SHIPPED_FOLDER / f"{card.method}.safetensors"
-    listed = pictures.list_files(options.pictures)[0]
-    rows = pictures.read_pictures(listed)
+    parts, rows = [], []
+    for name in options.pictures.split(","):
+        listed = pictures.list_files(name)[0]
+        found = pictures.read_pictures(listed)
+        megapixels = sum(row.megapixels for row in found)
+        parts.append(f"{len(found)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}")
+        rows += found
+    # A picture of two lists counts once, whatever it was shrunk by.
+    rows = list({(row.source, row.source_file): row for row in rows}.values())
     licences = ", ".join(f"{count} {name}" for name, count in sorted(Counter(row.licence for row in rows).items()))
     named = sorted({row.author for row in rows if row.licence.startswith("CC-BY")}, key=str.casefold)
-    megapixels = sum(row.megapixels for row in rows)
     # As the run noted it, "" for MATLAB's bicubic.
     made = "".join(card.data.partition(", made small by ")[1:])
     steps: int = options.steps or card.steps_default or 1
     about = {
         "name": card.method,
-        "data": f"{len(rows)} openly licensed photographs, {megapixels:.1f} megapixels: training/{listed.name}{made}",
+        "data": f"{'; then '.join(parts)}{made}",
         "data_licence": licences,
         "authors": tuple(named),
         "licence": "Apache-2.0",

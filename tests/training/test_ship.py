@@ -12,6 +12,7 @@ import torch
 
 import mezzotint
 from mezzotint import methods, weights
+from mezzotint.data import pictures
 
 FILE = Path(__file__).resolve().parents[2] / "training" / "ship.py"
 
@@ -54,3 +55,18 @@ def test_weights_are_shipped_under_the_name_of_their_method(
     back = methods.load(name).state_dict()
     for key, tensor in trained.fused().state_dict().items():
         assert torch.equal(back[key], tensor if key == "deviations" else tensor.half().float())
+
+
+def test_weights_of_two_lists_name_both_and_count_every_picture_once(
+    ship: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    methods.build("mezzotint-x4", preset="small", config={"steps": 2}).save_pretrained(tmp_path / "run")
+    words = ["--realism", "0.4", "--pictures", "training,training-large", "--figure", "Set5 y-modern psnr=30.5"]
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), *words])
+    ship.main()
+    card = weights.shipped()[0].card
+    assert card is not None and card.steps_default == 2
+    small, large = (pictures.read_pictures(pictures.list_files(name)[0]) for name in pictures.LISTS)
+    assert f"{len(small)} openly" in card.data and f"; then {len(large)} openly" in card.data
+    counted = sum(int(part.split()[0]) for part in card.data_licence.split(", "))
+    assert counted == len({(row.source, row.source_file) for row in (*small, *large)}) < len(small) + len(large)
