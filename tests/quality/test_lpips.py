@@ -157,6 +157,20 @@ def test_the_metric_is_the_length_of_the_weighted_difference_and_obeys_the_trian
     assert float(network.metric(a, a).max()) == pytest.approx(5e-3)
 
 
+def test_features_that_keep_their_lengths_are_the_same_directions_and_vanish_with_the_contrast():
+    network = load_network("alex")
+    picture = torch.rand(1, 3, 48, 40, generator=torch.Generator().manual_seed(0))
+    whole, unit = network.describe(picture, unit=False), network.describe(picture)
+    for first, second in zip(whole, unit, strict=True):
+        length = first.norm(dim=1, keepdim=True)
+        assert torch.allclose(first, length * second, atol=1e-5 * float(length.max()))
+        assert 0.05 < float(length.mean()) < 5
+    faint = network.describe(0.5 + 0.01 * (picture - 0.5), unit=False)
+    flat = network.describe(torch.full_like(picture, 0.5), unit=False)
+    near, far = network.metric(faint, flat), network.metric(whole, flat)
+    assert float(near - network.metric(flat, flat)) < 0.05 * float(far)
+
+
 def test_small_pictures_are_refused_at_the_limit():
     assert lpips(np.zeros((31, 31, 3)), np.zeros((31, 31, 3))) == 0
     with pytest.raises(InputError, match="31 pixels"):

@@ -185,9 +185,9 @@ class PredictRefine(nn.Module):
         """Energy score of two whole samples of each x, drawn in `steps_default` steps.
 
         It is proper: a spread too small costs as one too large does. Of every band alone, weighted by its deviation,
-        and, times `perceptual`, of VGG16's features as LPIPS weighs them, at every position of five layers: there a
-        likely texture scores better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation
-        21). `spread` is that of `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient
+        and, times `perceptual`, of VGG16's features at every position of five layers, with the weights of LPIPS but not
+        brought to unit length, which would ask for grain where the picture is flat: there a likely texture scores
+        better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation 21). `spread` is that of `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient
         goes through all steps.
         """
         y0, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
@@ -199,9 +199,9 @@ class PredictRefine(nn.Module):
         ).mean()
         if perceptual > 0:
             judge = load_network("vgg").to(y.device)
-            drawn = judge.describe((y0 + self.domain.decode(z, self.deviations)) * 0.5 + 0.5)
+            drawn = judge.describe((y0 + self.domain.decode(z, self.deviations)) * 0.5 + 0.5, unit=False)
             with torch.no_grad():
-                truth = judge.describe(y * 0.5 + 0.5)
+                truth = judge.describe(y * 0.5 + 0.5, unit=False)
             first, second = ([part[half] for part in drawn] for half in (slice(len(y)), slice(len(y), None)))
             total = total + perceptual * energy_score(first, second, truth, distance=judge.metric, spread=spread).mean()
         return total

