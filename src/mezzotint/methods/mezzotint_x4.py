@@ -187,8 +187,8 @@ class PredictRefine(nn.Module):
         It is proper: a spread too small costs as one too large does. Of every band alone, weighted by its deviation,
         and, times `perceptual`, of VGG16's features at every position of five layers, with the weights of LPIPS but not
         brought to unit length, which would ask for grain where the picture is flat: there a likely texture scores
-        better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation 21). `spread` is that of `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient
-        goes through all steps.
+        better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation 21). `spread` is that of
+        `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient goes through all steps.
         """
         y0, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
         with torch.no_grad():
