@@ -42,7 +42,7 @@ ZOOM = 2
 ROW = 4
 QUALITY = 90
 """Of the sheets as WebP, whose halved colour loses nothing where every pixel is repeated; figures are of the pixels."""
-SEEN = "e12b4af3"
+SEEN = "c867673d"
 """The weights whose results the sentences were written on, as their digest begins."""
 
 
@@ -66,35 +66,36 @@ GALLERY = (
         "text",
         "Text",
         Crop(SET, "night", 332, 348),
-        "The sign reads KRYOLAN, and its letters are three to four small pixels high. Realism 0 gives them sharp edges "
-        "and no meaning: one reads other letters. From the default on, strokes break into black and white specks, much "
-        "the same for both seeds. The fainter line under the name is gone everywhere, and the spread is dark there: "
-        "the model does not know that something is missing.",
+        "The sign reads KRYOLAN, and its letters are three to four small pixels high. Realism 0 gives them sharp "
+        "edges and no meaning: one reads other letters. From the default on, strokes become black blocks with white "
+        "teeth, much the same for both seeds. The fainter line under the name is gone everywhere, and shelves below "
+        "it turn into upright streaks.",
     ),
     Shown(
         "face",
         "A face",
         Crop(SET, "girl", 164, 344),
-        "Realism 0 is soft and still a face: the teeth are one band, the lashes a dark rim. The default sharpens it, "
-        "and iris and lashes turn into brown, white and black specks. At realism 1 the two seeds have different eyes, "
-        "nose and lips get a border of dark dots, seed 1 has red ones on the lip. Skin stays clean. Nobody should be "
-        "recognised by any of these.",
+        "Realism 0 is soft and still a face: the teeth are one band, the lashes a dark rim. The default sharpens "
+        "eyes and lips and leaves the skin alone. At realism 1 the two seeds have different eyes and noses, teeth "
+        "get uneven edges, and thin scratches run along cheek and nose. Nobody should be recognised by any of "
+        "these.",
     ),
     Shown(
         "windows",
         "Rows of windows",
         Crop(SET, "city", 128, 448),
         "On the right a row of windows is wider than a small pixel and realism 0 keeps it; on the left rows and "
-        "windows are finer, the small picture holds their moire, and realism 0 draws that as slanted streaks that the "
-        "house does not have. More realism adds no window frames but grain over the whole front, in colours too. "
-        "LPIPS calls it nearer; to the eye it is a noisy photograph of the wrong house.",
+        "windows are finer, the small picture holds their moire, and realism 0 draws that as slanted streaks that "
+        "the house does not have. More realism divides the rows by bright bars like window frames, with another "
+        "count of windows for each seed, and the slanted streaks stay. It looks like a house, not like this one.",
     ),
     Shown(
         "town",
         "A town from above",
         Crop(SET, "nyc", 420, 200),
-        "Nothing here is larger than a few small pixels. Realism 0 makes rounded shapes, like pebbles, out of houses; "
-        "more realism covers them with grain. No straight wall comes back at any realism.",
+        "Nothing here is larger than a few small pixels. Realism 0 makes rounded shapes, like pebbles, out of "
+        "houses; more realism makes rows of short strokes of them, upright and level, that suggest fronts from "
+        "afar. No straight wall comes back at any realism.",
     ),
     Shown(
         "jpeg",
@@ -102,30 +103,32 @@ GALLERY = (
         Crop(SET, "guitar", 240, 280),
         "JPEG of quality 75 has halved the colour and set waves beside the edges; they are stripes on the red wood, "
         "and realism 0 sharpens them. The strings are gone, and the red of the guitar has run over its rim. The "
-        "default and realism 1 put grain on all that, most on the metal parts, whose shape none restores.",
+        "default and realism 1 take the waves for texture and draw more of them, worst along the rim.",
         jpeg=75,
     ),
     Shown(
         "fur",
         "Fur",
         Crop(SET, "dog", 280, 400),
-        "Meant as a success, and none at this scale: realism 0 is the nearest by both measures. More realism draws no "
-        "hair, it scatters light and dark points along the strands. From farther away that passes for fur.",
+        "Meant as a success, and half of one: hair is drawn, in tufts that run up and down rather than along the "
+        "coat, and the fine hairs that cross the picture are gone at every realism. The default is the nearest by "
+        "LPIPS; at realism 1 the texture is too strong, and by LPIPS realism 0 is nearer.",
     ),
     Shown(
         "grass",
         "Grass",
         Crop(SET, "grass", 300, 200),
-        "Realism 0 has the strong blades and a blur between them. The default fills it with green and black grain, "
-        "which has the contrast of grass and not its blades; LPIPS does not call it nearer either.",
+        "Realism 0 has the strong blades and a blur between them. The default and realism 1 fill it with blades, "
+        "most of them upright, and LPIPS falls with each; bent blades, as the bright one on the right, get frayed "
+        "edges.",
     ),
     Shown(
         "water",
         "Water",
         Crop(SET, "waves", 360, 260),
-        "The best of these. The true foam is full of small dark bubbles; realism 0 makes it wax. More realism gives it "
-        "grain of the right strength though of the wrong form, and LPIPS falls far. Where the foam ends, light dots "
-        "stand in dashed horizontal lines.",
+        "The true foam is full of small dark bubbles; realism 0 wipes them off. From the default on the foam has a "
+        "texture again, and two seeds place it differently. It is finer and paler than the true one, and along the "
+        "crests it runs in level dashes that the water does not have.",
     ),
 )
 
