@@ -141,7 +141,8 @@ def main() -> None:
                 for key, value in method["calibration"].items()
                 if isinstance(value, float)
             ]
-            lines += [f"Calibration, {options.calibration} samples at realism 1: {', '.join(figures)}.", ""]
+            count = method["calibration"]["samples"]
+            lines += [f"Calibration, {count} samples at realism 1: {', '.join(figures)}.", ""]
     text = "\n".join(lines).rstrip() + "\n"
     atomic.write_bytes(ROOT / "docs" / "realism.md", text.encode(), overwrite=True)
     for page in (ROOT / "README.md", ROOT / "docs" / "models" / "mezzotint-x4.md"):
