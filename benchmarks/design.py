@@ -308,7 +308,7 @@ def search(content: dict[str, Any], options: argparse.Namespace, designs: Sequen
                 continue
             method, trained, seconds = build(design, seed), [], 0.0
             for phase in design.phases:
-                folder = options.work / f"{key}-{phase.stage}".replace(" | ", "-").replace(" ", "-").replace(",", "")
+                folder = options.work / f"{key}-{phase.stage}".replace(" | ", "-").replace(" ", "-")
                 steps = max(1, round(phase.share * budget / operations(design, phase)))
                 run = run_of(phase, pictures=options.pictures, folder=folder, steps=steps, seed=seed,
                              threads=options.threads)  # fmt: skip

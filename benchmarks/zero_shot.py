@@ -14,7 +14,7 @@ by some solvers, one sheet a setting, for the eye alone, and measures nothing: t
 Three settings: bicubic reduction by 4; the same with noise; means of cells of 4x4 with noise. The noise has a deviation
 of 0.05 for pictures in [0, 1]. Small pictures are not rounded. Results are clipped and rounded to 8 bits, as a file
 holds them. What comes first is what says most: 20 evaluations in all settings, then 100, then the authors' counts.
-`--engine openvino` computes the prior sooner, to 2e-6; times are taken in PyTorch, on the first crops of each row.
+`--engine openvino` computes the prior sooner (docs/engines.md); times are taken in PyTorch, on a row's first crops.
 """
 
 from __future__ import annotations
@@ -654,7 +654,7 @@ def page(content: dict[str, Any], denoising: dict[str, Any] | None = None) -> st
         "- Evaluations: the nearest number to the one wanted that the solver can make. Seconds: processor time per",
         f"  crop, all threads together ({content['threads']} here), which other work beside it hardly changes. Time:",
         "  the same over that of one evaluation of the network without gradients, measured before and after on crops",
-        "  of the same batch.",
+        "  of the same batch. Rows that OpenVINO computed were timed on their first crops, in PyTorch.",
         f"- {batch}.",
         "- Memory (MiB): how far the peak of the resident set of a process of its own grows while the solver works on",
         "  one crop in three steps"

@@ -68,7 +68,7 @@ def test_the_mean_of_samples_tends_to_realism_0(upscaler: Upscaler, picture: np.
 def test_a_flat_picture_stays_flat(upscaler: Upscaler) -> None:
     flat = np.full((40, 40, 3), 190, np.uint8)
     at_default = upscaler(flat).image[40:-40, 40:-40].astype(float) - 190
-    assert at_default.std() < 1 and np.abs(at_default).max() <= 8 and (np.abs(at_default) > 2).mean() < 0.01
+    assert at_default.std() < 1 and np.abs(at_default).max() <= 6 and (np.abs(at_default) > 2).mean() < 0.01
     assert (upscaler(flat, realism=1.0).image[40:-40, 40:-40].astype(float) - 190).std() < 2
 
 

@@ -185,6 +185,20 @@ def test_a_further_call_does_what_is_missing(prior, tmp_path):
     assert second["rows"].items() <= third["rows"].items() and not list(tmp_path.glob(".*"))
 
 
+def test_an_engine_gives_the_same_figures_and_the_first_crops_alone_are_timed(prior, tmp_path):
+    pytest.importorskip("openvino")
+    found = {}
+    for engine in ("eager", "openvino"):
+        assert run(prior, tmp_path / engine, only=["ddrm"], batch=1, engine=engine)
+        found[engine] = json.loads((tmp_path / engine).read_text())["rows"]
+    for key, row in found["eager"].items():
+        other = found["openvino"][key]
+        for name, figures in row["crops"].items():
+            assert other["crops"][name] == pytest.approx(figures, rel=1e-3, abs=1e-3)
+        if row["timing"]:
+            assert len(row["timing"]) == len(row["crops"]) > 1 and len(other["timing"]) == 1
+
+
 def test_another_prior_or_other_settings_start_anew(prior, tmp_path):
     output = tmp_path / "zero_shot.json"
     assert run(prior, output, crops=CROPS[:1])
