@@ -311,8 +311,11 @@ def merge(content: dict[str, Any], other: dict[str, Any]) -> None:
     if other["weights"] != content["weights"]:
         raise SystemExit(f"the prior {other['weights'][:12]} is not {content['weights'][:12]}: merge runs of one prior")
     for key, row in other["rows"].items():
-        if len(row["crops"]) > len(content["rows"].get(key, {"crops": {}})["crops"]):
-            content["rows"][key] = row
+        old = content["rows"].get(key, {"crops": {}, "own": False, "wanted": None})
+        kept = row if len(row["crops"]) > len(old["crops"]) else old
+        # What a row is for is what either run wanted it for.
+        wanted = row["wanted"] if old["wanted"] is None else old["wanted"]
+        content["rows"][key] = {**kept, "own": row["own"] or old["own"], "wanted": wanted}
     content["memory"] = {**other["memory"], **content["memory"]}
 
 

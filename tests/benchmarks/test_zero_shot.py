@@ -159,12 +159,19 @@ def test_rows_come_by_count_then_setting_and_the_own_counts_last(prior):
 
 
 def test_runs_of_one_prior_are_merged_and_the_longer_row_stays():
-    one = {"weights": "a", "memory": {"ddrm": 1}, "rows": {"x": {"crops": {"p": 1}}, "y": {"crops": {"p": 1, "q": 2}}}}
-    rows = {"x": {"crops": {"p": 5, "q": 6}}, "y": {"crops": {"p": 7}}, "z": {"crops": {"p": 8}}}
+    def row(wanted=20, own=False, **crops):
+        return {"crops": crops, "wanted": wanted, "own": own}
+
+    one = {"weights": "a", "memory": {"ddrm": 1}, "rows": {"x": row(p=1), "y": row(p=1, q=2)}}
+    rows = {"x": row(p=5, q=6), "y": row(None, True, p=7), "z": row(None, True, p=8)}
     other = {"weights": "a", "memory": {"ddrm": 2, "dps": 3}, "rows": rows}
     bench.merge(one, other)
     assert {key: len(row["crops"]) for key, row in one["rows"].items()} == {"x": 2, "y": 2, "z": 1}
     assert one["rows"]["y"]["crops"]["p"] == 1 and one["memory"] == {"ddrm": 1, "dps": 3}
+    # A row that one run made for a count and another for the authors' own is both.
+    assert {key: (row["wanted"], row["own"]) for key, row in one["rows"].items()} == {
+        "x": (20, False), "y": (20, True), "z": (None, True)
+    }  # fmt: skip
     with pytest.raises(SystemExit, match="one prior"):
         bench.merge(one, {**other, "weights": "b"})
 
