@@ -149,7 +149,7 @@ def test_the_number_of_steps_may_change_from_stage_to_stage_and_stays_with_the_w
     assert (again.steps_default, card.steps_default) == (2, 2)
 
 
-@pytest.mark.parametrize("part", ["predictor", "refiner"])
+@pytest.mark.parametrize("part", ["predictor", "refiner", "scored"])
 def test_the_run_files_of_the_realistic_model_degrade_and_start_from_the_clean_one(part: str) -> None:
     run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x4-real-{part}.toml")
     assert (run.method, run.stage, run.pictures.preset) == ("mezzotint-x4-real", part, "real-esrgan")
