@@ -60,7 +60,9 @@ def _network(layers: Mapping[str, list[np.ndarray]]) -> Callable[[Tensor], Tenso
     def slope(number: int) -> Tensor:
         return torch.from_numpy(numbered("p_re_lu", number)[0].astype(np.float32).reshape(-1))
 
-    blocks = [(convolution(1 + 2 * k, 2 * k), slope(1 + k), convolution(2 + 2 * k, 2 * k + 1)) for k in range(BLOCKS)]
+    blocks = [
+        (convolution(1 + 2 * k, 2 * k), slope(1 + k), convolution(2 + 2 * k, 2 * k + 1)) for k in range(BLOCKS)
+    ]
     head, tail = convolution(0), convolution(1 + 2 * BLOCKS, 2 * BLOCKS)
     ups = [(convolution(2 + 2 * BLOCKS + k), slope(1 + BLOCKS + k)) for k in range(2)]
     last = convolution(4 + 2 * BLOCKS)
