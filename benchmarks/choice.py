@@ -154,9 +154,8 @@ def page(result: dict[str, Any]) -> str:
         "`mezzotint upscale` without `--method` takes `mezzotint-x4`, whose small pictures were made by clean bicubic "
         "reduction, or `mezzotint-x4-real`, which has seen blur, noise and JPEG; the latter where at least one figure "
         "of the picture is beyond its limit. For results more than 4 times larger, with `--consistent`, and for sides "
-        "below "
-        f"{choice.SMALLEST_SIDE} pixels, it is `mezzotint-x4` (a JPEG file says its quality at any size). What was "
-        "chosen, and why, is said in a line, in the record, by `plan` and in `--events`; `replay` takes the recorded "
+        f"below {choice.SMALLEST_SIDE} pixels, it is `mezzotint-x4` (a JPEG file says its quality at any size). What "
+        "was chosen, and why, is said in a line, in the record, by `plan` and in `--events`; `replay` takes the recorded "
         "one. The rule is in `mezzotint.upscaler.choice`; made by `python benchmarks/choice.py`, with figures in "
         "`benchmarks/results/choice.json`.",
         "",

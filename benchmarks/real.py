@@ -20,39 +20,43 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.robustness import BICUBIC, Drawn, bicubic, default_of, enlarged, label, middles, spread
+from benchmarks.robustness import (
+    BICUBIC,
+    MEASURES,
+    SCALE,
+    Drawn,
+    bicubic,
+    by_degradation,
+    check,
+    default_of,
+    enlarged,
+    label,
+    middles,
+    spread,
+)
 
 from benchmarks import marked
 from mezzotint import upscaler
 from mezzotint.data.benchmarks import find_pictures
 from mezzotint.errors import MezzotintError
 from mezzotint.images import atomic
-from mezzotint.methods.mezzotint_x4 import PredictRefine
-from mezzotint.noise import picture_id
-from mezzotint.operators.degradation import degrade
 from mezzotint.quality import statistics
 from mezzotint.quality.evaluation import Candidate, evaluate
 from mezzotint.upscaler import Upscaler
 
 HERE = Path(__file__).resolve().parent
-SET, PRESET, SCALE = "GB82", "real-esrgan", 4
+SET, PRESET = "GB82", "real-esrgan"
 REALISMS = (0.0, 0.5, 1.0)
-MEASURES = {"psnr": ("PSNR, dB", 2), "lpips": ("LPIPS-AlexNet", 4), "dists": ("DISTS", 4)}
 
 
 def degraded(y: np.ndarray, seed: int) -> np.ndarray:
     """The small picture uint8 (h, w, 3) of uint8 (H, W, 1 or 3), a function of the picture and the seed."""
-    planes = torch.from_numpy(np.repeat(y, 3 // y.shape[2], axis=2)).permute(2, 0, 1)[None]
-    x, _ = degrade(planes, preset=PRESET, scale=SCALE, seed=seed, pictures=(picture_id(y),))
-    return x[0].permute(1, 2, 0).contiguous().numpy()
+    return by_degradation(preset=PRESET, seed=seed)(y)
 
 
 def settings(loaded: Upscaler, realisms: Sequence[float]) -> list[Candidate]:
     """The model at each realism and at its default, drawn once for all."""
-    method = getattr(loaded.enlarger, "method", None)
-    if not isinstance(method, PredictRefine) or method.scale != SCALE:
-        raise SystemExit(f"{loaded.name} has no realism at scale {SCALE}: name mezzotint-x4-real or weights of it")
-    drawn = Drawn(method, steps=loaded.steps or method.steps_default)
+    drawn = Drawn(loaded)
 
     def at(realism: float) -> Callable[[np.ndarray, int], np.ndarray]:
         return lambda x, seed: enlarged(x, loaded, drawn, realism=realism, consistent=loaded.consistent, seed=seed)
@@ -81,8 +85,14 @@ def measure(
 
 
 def difference(row: dict[str, dict[str, float]], other: dict[str, dict[str, float]], name: str) -> str:
-    """The mean of the one less the other over the same pictures, with its 95 % interval by bootstrap."""
-    gaps = [row[key][name] - other[key][name] for key in row]
+    """The mean of the one less the other over the same pictures, with its 95 % interval by bootstrap.
+
+    Degradations of one picture are no independent pictures: their mean is drawn as one.
+    """
+    each: dict[str, list[float]] = {}
+    for key in row:
+        each.setdefault(key.rpartition(" ")[0], []).append(row[key][name] - other[key][name])
+    gaps = [float(np.mean(values)) for values in each.values()]
     interval = statistics.bootstrap_interval(gaps)
     text = f"{np.mean(gaps):+.4f}"
     return text if interval is None else f"{text} ({interval[0]:+.4f} to {interval[1]:+.4f})"
@@ -91,11 +101,11 @@ def difference(row: dict[str, dict[str, float]], other: dict[str, dict[str, floa
 def table(content: dict[str, Any]) -> list[str]:
     """The lines of the card, from the figures."""
     methods, default = content["methods"], f"{content['method']}, {label(content['default'])}"
-    count = len(methods[BICUBIC])
+    count = len({key.rpartition(" ")[0] for key in methods[BICUBIC]})
     seeds = ", ".join(map(str, content["seeds"]))
     lines = [
-        f"{count} small pictures: the middle {content['side']}x{content['side']} pixels of every picture of {SET}, "
-        f"degraded by `{PRESET}`, seed {seeds}; protocol y-modern but for "
+        f"The middle {content['side']}x{content['side']} pixels of {count} pictures of {SET}, each degraded by "
+        f"`{PRESET}` with every seed of {seeds}; protocol y-modern but for "
         f"that, {content['steps']} steps, weights {content['weights'][:8]}. The default is "
         f"{label(content['default'])}. Made by `python -m benchmarks.real`.",
         "",
@@ -125,14 +135,13 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "models" / "mezzotint-x4-real.md")
     options = parser.parse_args()
     if not options.page_only:
-        if options.data is None:
-            parser.error("name --data")
-        for name, value, low in (("--limit", options.limit, 1), ("--side", options.side, 64)):
-            if value is not None and value < low:
-                parser.error(f"{name} {value} is below {low}")
-        torch.set_num_threads(options.threads)
+        check(parser, options)
         try:
             seeds = [int(text) for text in options.seeds.split(",")]
+        except ValueError:
+            parser.error(f"--seeds {options.seeds} is no list of whole numbers: write for example 0,1,2")
+        torch.set_num_threads(options.threads)
+        try:
             clean, real = upscaler.load("mezzotint-x4"), upscaler.load(options.method)
             (plain,) = settings(clean, ())
             every = [Candidate(BICUBIC, bicubic), plain, *settings(real, REALISMS)]

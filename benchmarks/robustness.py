@@ -64,11 +64,16 @@ class Way:
     make: Callable[[np.ndarray], np.ndarray]
 
 
-def by_degradation(operator: str = "bicubic", *, noise: float = 0.0, jpeg: int | None = None):
-    """What `mezzotint degrade` makes of a picture, its noise that of seed 0 and of the picture."""
+def by_degradation(
+    operator: str = "bicubic", *, noise: float = 0.0, jpeg: int | None = None, preset: str | None = None, seed: int = 0
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What `mezzotint degrade` makes of a picture, its draws those of the seed and of the picture."""
 
     def make(y: np.ndarray) -> np.ndarray:
-        x, _ = degrade(_planes(y), scale=SCALE, operator=operator, noise=noise, jpeg=jpeg, pictures=(picture_id(y),))
+        x, _ = degrade(
+            _planes(y), preset=preset, scale=SCALE, operator=operator, noise=noise, jpeg=jpeg, seed=seed,
+            pictures=(picture_id(y),),
+        )  # fmt: skip
         return x[0].permute(1, 2, 0).contiguous().numpy()
 
     return make
@@ -109,10 +114,16 @@ WAYS = (
 
 
 class Drawn:
-    """Mean and sample of one small picture at a time, uint8 (h, w, 3): (1, 3, 4 h, 4 w) in [0, 1], not clipped."""
+    """Mean and sample of one small picture at a time, uint8 (h, w, 3): (1, 3, 4 h, 4 w) in [0, 1], not clipped.
 
-    def __init__(self, method: PredictRefine, *, steps: int) -> None:
-        self.method, self.steps = method, steps
+    SystemExit for a method that has none.
+    """
+
+    def __init__(self, loaded: Upscaler) -> None:
+        method = getattr(loaded.enlarger, "method", None)
+        if not isinstance(method, PredictRefine) or method.scale != SCALE:
+            raise SystemExit(f"{loaded.name} has no realism at scale {SCALE}: name mezzotint-x4 or weights of it")
+        self.method, self.steps = method, loaded.steps or method.steps_default
         self._kept: tuple[tuple[bytes, int], Tensor, Tensor] | None = None
 
     def of(self, x: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
@@ -142,10 +153,7 @@ def bicubic(x: np.ndarray, seed: int) -> np.ndarray:
 
 def candidates(loaded: Upscaler, *, real: Upscaler | None = None) -> list[Candidate]:
     """Bicubic, every setting of our model, and the model for pictures as they are found, where there is one."""
-    method = getattr(loaded.enlarger, "method", None)
-    if not isinstance(method, PredictRefine) or method.scale != SCALE:
-        raise SystemExit(f"{loaded.name} has no realism at scale {SCALE}: name mezzotint-x4 or weights of it")
-    drawn = Drawn(method, steps=loaded.steps or 4)
+    drawn = Drawn(loaded)
     default = default_of(loaded)
 
     def ours(realism: float, consistent: bool) -> Callable[[np.ndarray, int], np.ndarray]:
@@ -368,6 +376,15 @@ by MATLAB's bicubic to exactly the small picture, so it brings back every error 
 costs or gains stands in the table of the correction."""
 
 
+def check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with an error of the parser for options that no measurement can be made with."""
+    if options.data is None:
+        parser.error("name --data")
+    for name, value, low in (("--limit", options.limit, 1), ("--side", options.side, 64)):
+        if value is not None and value < low:
+            parser.error(f"{name} {value} is below {low}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="the folder that holds " + " and ".join(SETS))
@@ -380,11 +397,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "robustness.md")
     options = parser.parse_args()
     if not options.page_only:
-        if options.data is None:
-            parser.error("name --data")
-        for name, value, low in (("--limit", options.limit, 1), ("--side", options.side, 64)):
-            if value is not None and value < low:
-                parser.error(f"{name} {value} is below {low}")
+        check(parser, options)
         torch.set_num_threads(options.threads)
         try:
             loaded = upscaler.load(options.method)

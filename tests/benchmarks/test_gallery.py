@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from benchmarks import gallery as bench
-from mezzotint import images, methods, quality, upscaler
+from mezzotint import images, quality, upscaler
 from mezzotint.operators.resize import imresize_uint8
 from mezzotint.quality.crops import Crop
 
@@ -24,16 +25,8 @@ SMALL = replace(bench.GALLERY[0], crop=Crop("GB82", "night", 8, 64, side=32))
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with made-up weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = methods.build("mezzotint-x4", preset="small")
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
-    folder = tmp_path_factory.mktemp("weights")
-    model.save_pretrained(folder)
-    return folder
+def weights(made_up: Callable[[str], Path]) -> Path:
+    return made_up("mezzotint-x4")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import real as bench
-from mezzotint import images, methods, quality, upscaler
+from mezzotint import images, quality, upscaler
 from mezzotint.operators.resize import imresize_uint8
 from mezzotint.quality import published
 
@@ -25,16 +26,8 @@ def photograph(seed: int, side: int = 256) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model for real degradations with made-up weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = methods.build("mezzotint-x4-real", preset="small")
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
-    folder = tmp_path_factory.mktemp("weights")
-    model.save_pretrained(folder)
-    return folder
+def weights(made_up: Callable[[str], Path]) -> Path:
+    return made_up("mezzotint-x4-real")
 
 
 def test_small_pictures_follow_from_picture_and_seed_and_are_no_clean_ones():
@@ -76,7 +69,8 @@ def test_the_command_measures_and_writes_the_table(weights, tmp_path, monkeypatc
     wanted = quality.psnr(y, bench.bicubic(bench.degraded(y, 1), 0), protocol="y-modern", scale=4)
     assert abs(rows["1 1"]["psnr"] - wanted) < 1e-3
     text = page.read_text()
-    assert "old" not in text and text.startswith("above\n") and "4 small pictures" in text and "seed 0, 1;" in text
+    assert "old" not in text and text.startswith("above\n")
+    assert " 2 pictures of GB82" in text and "seed of 0, 1;" in text
     mean = np.mean([row["dists"] for row in rows.values()])
     assert f"| {mean:.4f} |" in next(line for line in text.splitlines() if line.startswith("| bicubic |"))
     monkeypatch.setattr(sys, "argv", ["real", "--page-only", "-o", str(output), "--page", str(page)])
@@ -84,7 +78,19 @@ def test_the_command_measures_and_writes_the_table(weights, tmp_path, monkeypatc
     assert page.read_text() == text
 
 
-def test_differences_are_paired():
-    one = {key: {"lpips": value} for key, value in zip("abc", (0.1, 0.2, 0.6), strict=True)}
-    other = {key: {"lpips": row["lpips"] + 0.05} for key, row in one.items()}
+def test_differences_are_paired_and_seeds_of_a_picture_count_as_one():
+    values = {"a 0": 0.1, "a 1": 0.2, "b 0": 0.6, "b 1": 0.3}
+    one = {key: {"lpips": value} for key, value in values.items()}
+    other = {key: {"lpips": value + 0.05} for key, value in values.items()}
     assert bench.difference(one, other, "lpips") == "-0.0500 (-0.0500 to -0.0500)"
+    # The seeds differ by far more than the pictures, whose means are all that the interval sees.
+    wide = {"a 0": 0.92, "a 1": -0.9, "b 0": 0.72, "b 1": -0.7}
+    spread = {key: {"lpips": values[key] + value} for key, value in wide.items()}
+    assert bench.difference(spread, one, "lpips") == "+0.0100 (+0.0100 to +0.0100)"
+
+
+def test_seeds_that_are_no_numbers_are_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["real", "--data", str(tmp_path), "--seeds", "0,one"])
+    with pytest.raises(SystemExit):
+        bench.main()
+    assert "--seeds 0,one is no list of whole numbers" in capsys.readouterr().err

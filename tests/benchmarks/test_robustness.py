@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 
 from benchmarks import robustness as bench
-from mezzotint import methods, quality, upscaler
+from mezzotint import quality, upscaler
 from mezzotint.operators.resize import imresize, imresize_uint8
 from mezzotint.quality import published
 from mezzotint.upscaler import Upscaler
@@ -25,16 +26,8 @@ WAYS = {way.name: way.make for way in bench.WAYS}
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with made-up weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = methods.build("mezzotint-x4", preset="small")
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=0.05)
-    folder = tmp_path_factory.mktemp("weights")
-    model.save_pretrained(folder)
-    return folder
+def weights(made_up: Callable[[str], Path]) -> Path:
+    return made_up("mezzotint-x4")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +109,7 @@ def test_grey_pictures_become_colour():
 def test_what_is_drawn_once_is_what_the_command_makes(loaded: Upscaler, realism: float, consistent: bool):
     x = photograph(4, 20)[:, :16]
     assert isinstance(loaded.enlarger, Refinement) and loaded.steps
-    drawn = bench.Drawn(loaded.enlarger.method, steps=loaded.steps)
+    drawn = bench.Drawn(loaded)
     for seed in (0, 3):
         found = bench.enlarged(x, loaded, drawn, realism=realism, consistent=consistent, seed=seed)
         wanted = loaded(x, realism=realism, consistent=consistent, seed=seed, floats=True).floats[0]
