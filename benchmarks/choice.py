@@ -155,9 +155,9 @@ def page(result: dict[str, Any]) -> str:
         "reduction, or `mezzotint-x4-real`, which has seen blur, noise and JPEG; the latter where at least one figure "
         "of the picture is beyond its limit. For results more than 4 times larger, with `--consistent`, and for sides "
         f"below {choice.SMALLEST_SIDE} pixels, it is `mezzotint-x4` (a JPEG file says its quality at any size). What "
-        "was chosen, and why, is said in a line, in the record, by `plan` and in `--events`; `replay` takes the recorded "
-        "one. The rule is in `mezzotint.upscaler.choice`; made by `python benchmarks/choice.py`, with figures in "
-        "`benchmarks/results/choice.json`.",
+        "was chosen, and why, is said in a line, in the record, by `plan` and in `--events`; `replay` takes the "
+        "recorded one. The rule is in `mezzotint.upscaler.choice`; made by `python benchmarks/choice.py`, with figures "
+        "in `benchmarks/results/choice.json`.",
         "",
         f"## The limits, on the {result['training']['shares']['clean']['pictures']} training pictures",
         "",
