@@ -26,6 +26,7 @@ from mezzotint.methods.stage import Stage
 from mezzotint.networks.collapsed import fuse
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
+from mezzotint.networks.widened import widen
 from mezzotint.noise import Noise, NoiseSource
 from mezzotint.objectives import energy_score
 from mezzotint.quality.lpips import load_network
@@ -97,6 +98,17 @@ class PredictRefine(nn.Module):
 
     deviations: Tensor
     free_settings = ("steps",)
+    growing_settings = ("channels",)
+
+    def grow_from(self, narrow: PredictRefine) -> None:
+        """Take over what a method with a predictor of fewer channels computes (`Span.grow_from`)."""
+        self.predictor.grow_from(narrow.predictor)
+        state = narrow.refiner.state_dict()
+        self.refiner.load_state_dict({key: part for key, part in state.items() if key != "guide.0.weight"}, strict=False)
+        told, known = self.domain.channels + 3, self.refiner.guide[0]
+        assert isinstance(known, nn.Conv2d)
+        widen(known, narrow.refiner.guide[0], inputs=[(narrow.predictor.channels, self.predictor.channels), (told, told)])
+        self.deviations.copy_(narrow.deviations)
 
     def reach(self, steps: int) -> int:
         """Pixels of x to each side that an output pixel depends on after `steps` steps."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mezzotint.errors import UsageError
 from mezzotint.networks.collapsed import conv3x3
+from mezzotint.networks.widened import widen
 from mezzotint.operators.resize import fold, taps
 
 
@@ -78,6 +79,25 @@ class Span(nn.Module):
         self.fusion = nn.Conv2d(4 * channels, channels, 1)
         self.phases = nn.Conv2d(channels, 3 * scale * scale, 3, padding=1)
         self.skip = BicubicUp(scale)
+
+    def grow_from(self, narrow: Span) -> None:
+        """Take over what a network of fewer channels computes; the further channels are as at the start.
+
+        Both in the plain form, with as many blocks and the same scale. Raises UsageError otherwise.
+        """
+        sides = [(n.scale, len(n.blocks), isinstance(n.head, nn.Conv2d)) for n in (narrow, self)]
+        if sides[0] != sides[1] or not sides[0][2] or narrow.channels > self.channels:
+            raise UsageError(
+                f"SPAN of {self.channels} channels cannot grow from one of {narrow.channels}: use a plain one with the "
+                "same scale and blocks and at most as many channels"
+            )
+        layers = dict(narrow.named_modules())
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                other = layers[name]
+                assert isinstance(other, nn.Conv2d)
+                parts = 4 if name == "fusion" else 1
+                widen(layer, other, inputs=[(other.in_channels // parts, layer.in_channels // parts)] * parts)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         head = self.head(x)

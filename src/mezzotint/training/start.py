@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -183,7 +183,8 @@ def build_method(run: Run) -> nn.Module:
     """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
 
     `initial` may be of a method with the same networks under another name, as mezzotint-x4 for mezzotint-x4-real, and
-    the method's `free_settings`, which no weight depends on, may differ.
+    the method's `free_settings`, which no weight depends on, may differ. Its `growing_settings` may be larger: it starts
+    as what `initial` computes, with further channels whose weights depend on the seed alone.
     Raises UsageError for settings that the method does not have, or that `initial` has otherwise.
     """
     if run.initial is not None:
@@ -191,16 +192,35 @@ def build_method(run: Run) -> nn.Module:
         if card.method != run.method and not _same_networks(card.method, run.method):
             raise WeightsError(f"{run.initial} holds weights of {card.method}, the run trains {run.method}")
         free = {key: run.config[key] for key in getattr(method, "free_settings", ()) if key in run.config}
-        if card.method != run.method or free:
-            made = methods.build(run.method, scale=card.scale, preset=card.preset, config={**card.config, **free})
-            weights.restore(made, method.state_dict(), source=run.initial)
+        grown = {
+            key: run.config[key] for key in getattr(method, "growing_settings", ())
+            if run.config.get(key, card.config.get(key)) != card.config.get(key)
+        }  # fmt: skip
+        config = {**card.config, **free, **grown}
+        if card.method != run.method or free or grown:
+            made = _build(run, scale=card.scale, preset=card.preset, config=config)
+            if grown:
+                cast(_Growing, made).grow_from(method)
+            else:
+                weights.restore(made, method.state_dict(), source=run.initial)
             method = made.eval()
-        _check_settings(run, {**card.config, **free})
+        _check_settings(run, config)
         return method
+    return _build(run, scale=run.scale, preset=run.preset, config=run.config)
+
+
+def _build(run: Run, *, scale: int, preset: str, config: Mapping[str, Any]) -> nn.Module:
+    """The method of a run with weights that depend on the seed alone."""
     digest = hashlib.sha256(f"weights {run.seed}".encode()).digest()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        return methods.build(run.method, scale=run.scale, preset=run.preset, config=run.config)
+        return methods.build(run.method, scale=scale, preset=preset, config=config)
+
+
+class _Growing(Protocol):
+    """A method whose networks may take over what narrower ones compute."""
+
+    def grow_from(self, narrow: nn.Module) -> None: ...
 
 
 def _same_networks(one: str, other: str) -> bool:
