@@ -2,7 +2,7 @@
 
 A row of settings is run by every side that can express it, on the same measurements. There is a row of what each
 library does when nothing is said, which for us is what the paper or its release says; a row that both sides have is the
-word on identical settings.
+word on identical settings, there from the same noise.
 """
 
 from __future__ import annotations
@@ -46,27 +46,17 @@ class Case:
 
 
 _DDRM = (
-    Settings("published: 20 levels of DDPM", 20, {"levels": "published", "count": 20}),
-    Settings(
-        "published levels, draws over the square root of 2",
-        20,
-        {"levels": "published", "count": 20, "draws": 0.5**0.5},
-        ("mezzotint",),
-    ),
-    Settings("deepinv's: 100 levels, evenly from 1 to 0", 100, {"levels": "even", "count": 100}),
-    Settings(
-        "deepinv's levels, draws over the square root of 2",
-        100,
-        {"levels": "even", "count": 100, "draws": 0.5**0.5},
-        ("mezzotint",),
-    ),
+    Settings("published: 20 levels of DDPM", 20, {"levels": "published", "count": 20}, ("mezzotint",)),
+    Settings("published levels, deepinv's draws", 20, {"levels": "published", "count": 20, "draws": 0.5**0.5}),
+    Settings("100 levels, evenly from 1 to 0", 100, {"levels": "even", "count": 100}, ("mezzotint",)),
+    Settings("deepinv's: those levels, its draws", 100, {"levels": "even", "count": 100, "draws": 0.5**0.5}),
 )
 CASES: tuple[Case, ...] = (
     Case(
         "DiffPIR", "super-resolution",
         (
-            Settings("ours: weight 1, zeta 0.25", DIFFPIR, {"weight": 1.0, "zeta": 0.25, "grid": "own"}),
-            Settings("deepinv's: lambda 7, zeta 0.1", DIFFPIR, {"weight": 3.5, "zeta": 0.1, "grid": "theirs"}),
+            Settings("ours: weight 1, zeta 0.25", DIFFPIR, {"weight": 1.0, "zeta": 0.25}),
+            Settings("deepinv's: lambda 7, zeta 0.1", DIFFPIR, {"weight": 3.5, "zeta": 0.1}),
         ),
     ),
     Case(

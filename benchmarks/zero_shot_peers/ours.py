@@ -76,18 +76,11 @@ def published_levels(count: int) -> tuple[float, ...]:
     return tuple(s / a / 2.0 for a, _, s in (DISCRETE.coefficients(t) for t in leading_grid(DISCRETE, count)[:-1]))
 
 
-def their_diffpir_grid(steps: int = DIFFPIR) -> tuple[float, ...]:
-    """The times at which deepinv's DiffPIR asks the network (its counts from the noisy end), and 0."""
-    places = np.sqrt(np.linspace(0.0, 1000.0**2, steps)).astype(int)
-    places[-1] -= 1
-    return tuple(float(1000 - place) / 1000 for place in places) + (0.0,)
-
-
 def planned(solver: str, values: Mapping[str, Any], numbers: int) -> tuple[Solver, Bridge, tuple[float, ...]]:
     """The solver with a row of settings, the bridge and the grid; numbers: those of the measurement."""
     if solver == "DiffPIR":
         made = build("diffpir", weight=values["weight"], zeta=values["zeta"])
-        return made, DISCRETE, made.grid(DISCRETE, DIFFPIR) if values["grid"] == "own" else their_diffpir_grid()
+        return made, DISCRETE, made.grid(DISCRETE, DIFFPIR)
     if solver == "DPS":
         if values["rule"] == "released":
             made = build("dps", zeta=values["zeta"])

@@ -18,7 +18,8 @@ Written by `python -m benchmarks.zero_shot_peers FOLDER --prior FOLDER --cache F
 `benchmarks/results/deepinv.json`.
 
 [deepinv](https://deepinv.org) is the library that has most of these solvers. Both sides run in one process, with one
-network, the same measurements and as many evaluations, and take turns. Tasks: `super-resolution` by 4 with MATLAB's
+network, the same measurements, as many evaluations and, where both have a row, the same draws of noise, and take turns.
+Tasks: `super-resolution` by 4 with MATLAB's
 bicubic kernel on a torus and noise of 0.05 (for pictures in [0, 1]); `inpainting` of half of the pixels with noise of
 0.05; `denoising` of 0.1. Its DDRM has no singular vectors of a reduction, so that it is compared where it has some.
 """
@@ -26,8 +27,8 @@ bicubic kernel on a torus and noise of 0.05 (for pictures in [0, 1]); `inpaintin
 _RULES = f"""## What the rows mean
 
 DiffPIR: deepinv's lambda is twice our weight, because it takes the noise of pictures in [0, 1] and the level of those
-in [-1, 1]. The times of its walk differ from ours, which cannot be given to it: in the first row each side has its own,
-in the second both have deepinv's. deepinv asks the network a last time without using what it says.
+in [-1, 1]. Both walk as the release does. deepinv asks the network a last time without using what it says; ours returns
+that, corrected.
 
 DPS: published are 1000 evaluations, here there are {DPS}. In the published rule every step goes the same length; ours
 takes zeta for that of 1000 steps and goes as much further in each of fewer. deepinv adds the gradient to the score, so
@@ -36,10 +37,10 @@ that the length of a step falls with the noise, and with its own weight does not
 `benchmarks/zero_shot_peers/ours.py`); from the same noise it gives the same picture.
 
 DDRM: deepinv divides what it draws by the square root of 2, so that its pictures have half of the variance that the
-paper's have where nothing was measured, and returns what the network makes of the last state. The first row has the
-levels of DDRM's release for both, the second those that deepinv takes by default, of which we ask the network at all
-but the last, 0. The rows "draws over the square root of 2" are ours with draws that are divided as deepinv's are: less
-variance is less error to PSNR, whatever the law of the pictures.
+paper's have where nothing was measured: less variance is less error to PSNR, whatever the law of the pictures. In the
+rows "its draws" ours are divided likewise; the rows without are ours by the paper. Levels are those of DDRM's release,
+or those that deepinv takes by default, of which we ask the network at all but the last, 0. deepinv returns what the
+network makes of the last state.
 """
 
 

@@ -37,13 +37,13 @@ SMALL = 32
 
 
 class GlobalDraws:
-    """Normal fields out of PyTorch's own generator, in the order in which they are asked for."""
+    """Normal fields out of PyTorch's own generator, in the order in which they are asked for, as deepinv draws them."""
 
     def normal(
         self, stream: str, draw: int, shape: Sequence[int], *, origin: tuple[int, int] = (0, 0),
         dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu",
     ) -> Tensor:  # fmt: skip
-        return torch.randn(tuple(shape), dtype=dtype, device=device)
+        return torch.randn(tuple(shape), device=device).to(dtype)
 
     def uniform(self, stream: str, draw: int, count: int) -> Tensor:
         return torch.rand(count, dtype=torch.float64)
@@ -84,7 +84,10 @@ def figures(y: Tensor, u: Tensor, x: Tensor, operator: Any) -> dict[str, float]:
 
 
 def measure(case: Case, sides: Sequence[Any], pictures: Tensor, *, seed: int) -> None:
-    """Print a line for every picture, row of settings and side."""
+    """Print a line for every picture, row of settings and side.
+
+    Seconds are those of a side that draws as it always does; the figures of a picture are of the same draws on both.
+    """
     task, size = TASKS[case.task], (int(pictures.shape[-2]), int(pictures.shape[-1]))
     operator = task.operator(*size)
     for row in case.settings:
@@ -98,6 +101,9 @@ def measure(case: Case, sides: Sequence[Any], pictures: Tensor, *, seed: int) ->
                     began = time.perf_counter()
                     y = run(seed + index + 1)
                     seconds = time.perf_counter() - began
+                if isinstance(side, ours.Side):
+                    torch.manual_seed(seed + index + 1)
+                    y = run(GlobalDraws())
                 told = {
                     "case": case.name, "settings": row.label, "side": side.name, "picture": index, "seconds": seconds,
                     "other_work": other.processors, **figures(y, u, x, operator),

@@ -230,6 +230,7 @@ PLAIN = {
     "diffpir": kernel("ddrm", eta=0.5),
 }  # fmt: skip
 """The reverse step that a solver takes where there is nothing to correct; the others own their loop."""
+PLAINLY = {"diffpir": {"clip": False}}
 
 
 def unconditional(name, solver, shape, steps=4):
@@ -247,7 +248,7 @@ def unconditional(name, solver, shape, steps=4):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_nothing_measured_is_the_prior_alone(name):
-    shape, solver = (2, 3, 6, 8), build(name)
+    shape, solver = (2, 3, 6, 8), build(name, **PLAINLY.get(name, {}))
     wanted, known = unconditional(name, solver, shape)
     problem = Problem(prior().of(BRIDGE, like=torch.empty(shape)), BRIDGE, known)
     found = restore(solver, problem, noise=Noise(3), steps=4)
@@ -426,6 +427,25 @@ def test_repaint_asks_2410_times_and_goes_up_2160_levels():
     up = [round((r - t) * 250) for t, r in zip(plan.walk, plan.walk[1:], strict=False) if r > t]
     assert sum(up) == 2160 and set(up) == {10}
     assert method.moves() == 2410 + len(up)
+
+
+def test_diffpir_clips_what_it_corrects_and_walks_as_the_release_does():
+    built = OPERATORS["average x2"]()
+    x = small(built)
+    known, y = Measurement(built, x, noise=0.2), 3 * pixels(1, 3, *built.shape_in)
+    problem = Problem(lambda z, t: Estimate(y), BRIDGE, known)
+    for clip, wanted in ((True, y.clamp(-1, 1)), (False, y)):
+        solver = build("diffpir", clip=clip)
+        found = solver.plan(problem, solver.grid(BRIDGE, 10)).denoise(y, 0.5).y
+        assert torch.equal(found, known.correct(wanted, variance=problem.level(0.5) ** 2))
+    assert float(y.abs().max()) > 1.0
+    # 1000 (1 - sqrt(i / 3)), and the first node in place of none.
+    assert build("diffpir").grid(BRIDGE, 4) == (1.0, 0.423, 0.184, 0.001, 0.0)
+    for steps in (1, 2, 20, 999, 1000):
+        grid = build("diffpir").grid(BRIDGE, steps)
+        assert len(grid) == steps + 1 and all(r < t for t, r in zip(grid, grid[1:], strict=False))
+    with pytest.raises(UsageError, match="1001 steps on a table of 1000"):
+        build("diffpir").grid(BRIDGE, 1001)
 
 
 def test_time_travel_of_ddnm_asks_280_times_in_100_steps():

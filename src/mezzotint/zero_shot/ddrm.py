@@ -13,7 +13,7 @@ steps the coefficients draw to the data and lose variance; 20 is a tuned number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -76,6 +76,7 @@ class DDRMStep:
     eta_b: float
     strict: bool
     quiet: float
+    constants: dict[torch.dtype, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
 
     def __call__(
         self, bridge: Bridge, z: Tensor, estimate: Estimate, x_state: Tensor | None, t: float, r: float,
@@ -83,28 +84,37 @@ class DDRMStep:
     ) -> tuple[Tensor, Any]:  # fmt: skip
         (a_r, _, s_r), (a_t, _, s_t) = bridge.coefficients(r), bridge.coefficients(t)
         y, known, svd = estimate.y.to(z.dtype), self.known, self.known.svd
-        sv, x_bar = (value.to(z.dtype) for value in known.spectral)
+        x_bar, own, seen = self._constants(z.dtype)
         level, level_r = s_t / a_t, s_r / a_r
         kept = (1.0 - self.eta**2) ** 0.5
         off = z / a_t - y
         y_bar, off_bar = svd.Vt(y), svd.Vt(off)
-        own = known.noise / torch.where(sv > 0, sv, 1.0)
-        clear = (sv > 0) & ((level_r > own) if self.strict else (level_r >= own))
         if r == 0.0 and not self.strict:
-            clear = (sv > 0) & (own <= self.quiet * level)
+            clear = seen & (own <= self.quiet * level)
+        else:
+            clear = seen & ((level_r > own) if self.strict else (level_r >= own))
+        # What the measurement does not see: the estimate with a share of the state's noise, and fresh noise.
+        share = kept * level_r / level
+        hidden, hidden_bar = y.add(off, alpha=share), y_bar.add(off_bar, alpha=share)
         if known.noise == 0.0:
             # 0 / 0: without noise the strict comparison falls to the rule of what is not seen.
-            pulled = y_bar + kept * level_r / level * off_bar
+            pulled = hidden_bar
         else:
-            pulled = y_bar + kept * level_r * (x_bar - y_bar) / own
-        mean = torch.where(clear, (1.0 - self.eta_b) * y_bar + self.eta_b * x_bar, pulled)
-        # What the measurement does not see: the estimate with a share of the state's noise, and fresh noise.
-        hidden, hidden_bar = y + kept * level_r / level * off, y_bar + kept * level_r / level * off_bar
+            pulled = torch.lerp(y_bar, x_bar, kept * level_r / own)
+        mean = torch.where(clear, torch.lerp(y_bar, x_bar, self.eta_b), pulled)
         if r > 0.0:
             variance = (level_r**2 - (self.eta_b * own) ** 2).clamp(min=0.0)
-            deviation = torch.where(clear, variance.sqrt(), torch.full_like(variance, self.eta * level_r))
+            fresh = self.eta * level_r
             eps = drawn(noise, t=t, r=r).to(z.dtype)
             inner = svd.Vt(eps)
-            hidden, hidden_bar = hidden + self.eta * level_r * eps, hidden_bar + self.eta * level_r * inner
-            mean = mean + deviation * inner
+            mean = mean.addcmul(torch.where(clear, variance.sqrt(), fresh), inner)
+            hidden, hidden_bar = hidden.add_(eps, alpha=fresh), hidden_bar.add(inner, alpha=fresh)
         return a_r * (hidden + svd.V(mean - hidden_bar)), carry
+
+    def _constants(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """x in the basis, the deviation of its noise there, and whether it is seen at all; the same for every step."""
+        if dtype not in self.constants:
+            sv, x_bar = (value.to(dtype) for value in self.known.spectral)
+            seen = sv > 0
+            self.constants[dtype] = (x_bar, self.known.noise / torch.where(seen, sv, 1.0), seen)
+        return self.constants[dtype]
