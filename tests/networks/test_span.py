@@ -62,3 +62,31 @@ def test_nothing_beyond_the_reach_changes_a_pixel() -> None:
 def test_too_few_blocks_are_refused() -> None:
     with pytest.raises(UsageError, match="at least 2 blocks"):
         Span(blocks=1)
+
+
+def test_a_wider_network_starts_as_the_narrower_one_and_its_further_channels_can_learn() -> None:
+    torch.manual_seed(3)
+    narrow, wide = (Span(channels=n, blocks=3, scale=2, collapsed=False).double() for n in (6, 10))
+    wide.grow_from(narrow)
+    x = torch.rand(1, 3, 9, 11, dtype=torch.float64) * 2 - 1
+    (before, seen), (after, features) = narrow(x), wide(x)
+    assert torch.allclose(before, after, atol=1e-12) and torch.allclose(seen, features[:, :6], atol=1e-12)
+    assert float(features[:, 6:].detach().abs().max()) > 0
+    after.square().mean().backward()
+    assert wide.phases.weight.grad is not None
+    assert float(wide.phases.weight.grad[:, 6:].abs().max()) > 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Span(channels=8, blocks=2, scale=2, collapsed=False),
+        Span(channels=8, blocks=3, scale=3, collapsed=False),
+        Span(channels=8, blocks=3, scale=2, collapsed=True),
+        Span(channels=12, blocks=3, scale=2, collapsed=False),
+    ],
+    ids=["blocks", "scale", "training form", "wider"],
+)
+def test_no_network_grows_from_one_of_another_kind(other: Span) -> None:
+    with pytest.raises(UsageError, match=f"SPAN of 10 channels cannot grow from one of {other.channels}"):
+        Span(channels=10, blocks=3, scale=2, collapsed=False).grow_from(other)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mezzotint import methods
 from mezzotint.errors import InputError, UsageError, WeightsError
 from mezzotint.methods.stage import Stage
+from mezzotint.noise import Noise
 from mezzotint.training import DivergedError, Run, checkpoints, read_run, train
 from mezzotint.training.average import Average
 from mezzotint.training.checkpoints import read_state
@@ -147,6 +148,28 @@ def test_the_number_of_steps_may_change_from_stage_to_stage_and_stays_with_the_w
     method.save_pretrained(tmp_path / "again")
     again, card = methods.load_with_card(str(tmp_path / "again"))
     assert (again.steps_default, card.steps_default) == (2, 2)
+
+
+def test_a_predictor_of_more_channels_starts_as_the_one_of_the_initial_weights(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    narrow: Any = build_method(read_run(file, changes=("preset=small", "config.channels=6", "config.collapsed=false")))
+    for parameter in narrow.refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    narrow.save_pretrained(tmp_path / "weights")
+    given = (f"initial={tmp_path / 'weights'}", "config.channels=10")
+    wide: Any = build_method(read_run(file, changes=given))
+    again: Any = build_method(read_run(file, changes=given))
+    assert wide.config["channels"] == wide.predictor.channels == 10
+    assert all(torch.equal(a, b) for a, b in zip(wide.parameters(), again.parameters(), strict=True))
+    x = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for realism in (0.0, 1.0):
+        before, after = (m.eval().sample(x, steps=2, noise=Noise(1), realism=realism) for m in (narrow, wide))
+        assert torch.allclose(before, after, atol=1e-5)
+    with pytest.raises(UsageError, match="SPAN of 4 channels cannot grow from one of 6"):
+        build_method(read_run(file, changes=(given[0], "config.channels=4")))
+    with pytest.raises(UsageError, match="config.blocks is 3"):
+        build_method(read_run(file, changes=(*given, "config.blocks=3")))
 
 
 @pytest.mark.parametrize("part", ["predictor", "refiner", "scored"])

@@ -103,11 +103,12 @@ class PredictRefine(nn.Module):
     def grow_from(self, narrow: PredictRefine) -> None:
         """Take over what a method with a predictor of fewer channels computes (`Span.grow_from`)."""
         self.predictor.grow_from(narrow.predictor)
-        state = narrow.refiner.state_dict()
-        self.refiner.load_state_dict({key: part for key, part in state.items() if key != "guide.0.weight"}, strict=False)
-        told, known = self.domain.channels + 3, self.refiner.guide[0]
-        assert isinstance(known, nn.Conv2d)
-        widen(known, narrow.refiner.guide[0], inputs=[(narrow.predictor.channels, self.predictor.channels), (told, told)])
+        known, other = self.refiner.guide[0], narrow.refiner.guide[0]
+        assert isinstance(known, nn.Conv2d) and isinstance(other, nn.Conv2d)
+        told = self.domain.channels + 3
+        widen(known, other, inputs=[(narrow.predictor.channels, self.predictor.channels), (told, told)])
+        same = {"guide.0.weight": known.weight.detach().clone()}
+        self.refiner.load_state_dict({**narrow.refiner.state_dict(), **same})
         self.deviations.copy_(narrow.deviations)
 
     def reach(self, steps: int) -> int:
