@@ -21,9 +21,11 @@ from mezzotint.objectives import (
     likelihood_weight,
     mean_matching_loss,
     p2_weight,
+    relativistic_loss,
     score_matching_loss,
     variational_term,
     vlb_weight,
+    zero_centred_penalty,
 )
 from mezzotint.prediction import Preconditioning, convert, implied_weight, min_snr_weight, target
 from mezzotint.schedules import Geometric, LinearSDE, Proportional
@@ -444,3 +446,20 @@ def test_a_smaller_weight_of_the_spread_asks_for_the_variance_that_is_stated() -
 
     # Differences of the score on the same draws; its curvature there makes 0.1 worth more than their noise.
     assert found(best) < min(found(best - 0.1), found(best + 0.1))
+
+
+def test_a_relativistic_pair_costs_the_same_whoever_leads_less_the_lead() -> None:
+    true, drawn = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.0, 1.0, 0.5])
+    leads = relativistic_loss(true, drawn), relativistic_loss(drawn, true)
+    # softplus(-d) = softplus(d) - d.
+    assert float(leads[1] - leads[0]) == pytest.approx(float((true - drawn).mean()), abs=1e-6)
+    assert float(relativistic_loss(true, true)) == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_the_penalty_of_a_linear_critic_is_the_square_of_its_weights() -> None:
+    weights = torch.tensor([0.5, -1.0, 2.0], requires_grad=True)
+    at = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    penalty = zero_centred_penalty((weights[:, None, None] * at).sum(dim=1, keepdim=True), at)
+    assert float(penalty.detach()) == pytest.approx(5.25)
+    penalty.backward()
+    assert weights.grad is not None and torch.allclose(weights.grad, 2 * weights.detach())

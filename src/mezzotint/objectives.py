@@ -353,6 +353,25 @@ def energy_score(
     return 0.5 * (distance(first, truth) + distance(second, truth) - spread * distance(first, second))
 
 
+def relativistic_loss(better: Tensor, worse: Tensor) -> Tensor:
+    """How little `better` leads `worse`, judgements of a critic in pairs: the mean of log(1 + exp(worse - better)).
+
+    The critic lowers it with what is true as `better`, what draws with its own (Jolicoeur-Martineau 2018, arXiv
+    1807.00734).
+    """
+    return torch.nn.functional.softplus(worse - better).mean()
+
+
+def zero_centred_penalty(judgements: Tensor, at: Tensor) -> Tensor:
+    """Squared length of the gradient of a critic's `judgements` (b, 1, h, w) by its input `at` (b, c, h, w), per place.
+
+    On true pictures it is R1, on drawn ones R2; with both, relativistic pairs converge (Huang et al. 2024, arXiv
+    2501.05441). `at` must require a gradient.
+    """
+    (gradient,) = torch.autograd.grad(judgements.sum(), at, create_graph=True)
+    return gradient.square().sum(dim=1).mean()
+
+
 def discretised_log_likelihood(y: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log of the probability that N(mean, exp(log_std)^2) gives each of the 256 values of y in [-1, 1], in nats.
 

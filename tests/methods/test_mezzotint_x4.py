@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mezzotint.methods import mezzotint_x4
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.noise import Noise, SequentialNoise
 from mezzotint.samplers import ancestral
+from mezzotint.training.loop import find_stage
 
 
 @pytest.fixture(scope="module")
@@ -220,12 +222,12 @@ def test_the_stage_scored_walks_as_sampling_does_and_learns_the_spread() -> None
     assert method.steps_default == method.describe().steps_default == 2
     x = _x(2, 3, 6, 6)
     noise = SequentialNoise(0, step=1)
-    y0, z = method._drawn(x, noise)
+    y0, _, z = method._drawn(x, noise)
     drawn = method.sample(x, steps=2, noise=noise)
     assert torch.allclose(y0 + method.domain.decode(z, method.deviations), drawn, atol=1e-5)
 
     # The truth scatters by 0.1 about the predictor, whatever x is: draws have to scatter as much.
-    stage = method.stages[-1]
+    stage = find_stage(method.stages, "scored")
     optimiser = torch.optim.Adam(method.refiner.parameters(), 1e-2)
     method.deviations.fill_(0.2)
     method.requires_grad_(False).refiner.requires_grad_(True)
@@ -237,6 +239,40 @@ def test_the_stage_scored_walks_as_sampling_does_and_learns_the_spread() -> None
         stage.losses["refiner"](y, x.repeat(8, 1, 1, 1), noise=noise).backward()
         optimiser.step()
     with torch.no_grad():
-        y0, z = method._drawn(x.repeat(64, 1, 1, 1), SequentialNoise(8))
+        y0, _, z = method._drawn(x.repeat(64, 1, 1, 1), SequentialNoise(8))
     spread = (method.domain.decode(z, method.deviations)).var(dim=0).mean().sqrt()
     assert float(spread) == pytest.approx(0.1, rel=0.15)
+
+
+def _taught(adversarial: float, steps: int = 60) -> tuple[PredictRefine, float]:
+    """A small method after the stage "adversarial" on truths that scatter by 0.1, and the spread of its draws.
+
+    The energy score asks for too little spread.
+    """
+    torch.manual_seed(5)
+    method = mezzotint_x4.build(preset="small", config={"steps": 2})
+    stage, x = find_stage(method.stages, "adversarial"), _x(1, 3, 5, 5).repeat(4, 1, 1, 1)
+    method.deviations.fill_(0.2)
+    method.requires_grad_(False)
+    optimisers = {name: torch.optim.Adam(group.parameters(), 1e-2) for name, group in stage.groups.items()}
+    for group in stage.groups.values():
+        group.requires_grad_(True)
+    mean = method.mean(x)
+    for step in range(steps):
+        noise = SequentialNoise(7, step=step)
+        y = mean + 0.1 * noise.normal("truth", 0, mean.shape)
+        for name, optimiser in optimisers.items():
+            optimiser.zero_grad()
+            stage.losses[name](y, x, noise=noise, spread=0.5, adversarial=adversarial).backward()
+            optimiser.step()
+    with torch.no_grad():
+        _, _, z = method._drawn(x.repeat(16, 1, 1, 1), SequentialNoise(8))
+    return method, float(method.domain.decode(z, method.deviations).var(dim=0).mean().sqrt())
+
+
+def test_a_critic_tells_draws_that_are_too_narrow_and_is_no_part_of_the_weights(tmp_path: Path) -> None:
+    (method, against), (_, alone) = _taught(3.0), _taught(0.0)
+    assert alone < 0.07 < against < 0.18
+    assert not any("critic" in name for name in method.state_dict())
+    method.save_pretrained(tmp_path)
+    assert methods.load(tmp_path).describe().config["steps"] == 2

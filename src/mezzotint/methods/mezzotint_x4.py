@@ -24,11 +24,12 @@ from mezzotint.errors import UsageError
 from mezzotint.images import bands, tiles
 from mezzotint.methods.stage import Stage
 from mezzotint.networks.collapsed import fuse
+from mezzotint.networks.critic import BandCritic
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
 from mezzotint.networks.widened import widen
 from mezzotint.noise import Noise, NoiseSource
-from mezzotint.objectives import energy_score
+from mezzotint.objectives import energy_score, relativistic_loss, zero_centred_penalty
 from mezzotint.quality.lpips import load_network
 from mezzotint.samplers import Estimate, ancestral, sample
 from mezzotint.schedules import ShiftedCosine
@@ -95,6 +96,8 @@ class PredictRefine(nn.Module):
             bands=bands, guide=channels + bands + 3, channels=refiner_channels, blocks=refiner_blocks
         )
         self.register_buffer("deviations", torch.ones(bands))
+        # In a list, so that no weights of it are saved or loaded.
+        self._critics: list[BandCritic] = []
 
     deviations: Tensor
     free_settings = ("steps",)
@@ -139,6 +142,12 @@ class PredictRefine(nn.Module):
                 preview=self._preview,
             ),
             Stage("scored", {"refiner": self.refiner}, {"refiner": self.score}, preview=self._preview),
+            Stage(
+                "adversarial",
+                {"refiner": self.refiner, "critic": self.critic},
+                {"refiner": self.contest, "critic": self.criticise},
+                preview=self._preview,
+            ),
         )
 
     def predictor_loss(self, y: Tensor, x: Tensor, *, noise: NoiseSource | None = None, norm: str = "l1") -> Tensor:
@@ -169,7 +178,7 @@ class PredictRefine(nn.Module):
         """
         with torch.no_grad():
             y0, guide = self._guide(_channels_last(x))
-            clean = self.domain.encode(y - y0, self.deviations)
+        clean = self._bands(y, y0)
         t = noise.uniform("time", 0, len(y))
         eps = noise.normal("noise", 0, clean.shape, dtype=clean.dtype, device=clean.device)
         z = self.bridge.q_sample(clean, None, t, eps)
@@ -203,9 +212,12 @@ class PredictRefine(nn.Module):
         better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation 21). `spread` is that of
         `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient goes through all steps.
         """
-        y0, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
-        with torch.no_grad():
-            clean = self.domain.encode(y - y0[: len(y)], self.deviations)
+        y0, _, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
+        return self._scored(y, y0, z, perceptual=perceptual, spread=spread)
+
+    def _scored(self, y: Tensor, y0: Tensor, z: Tensor, *, perceptual: float, spread: float) -> Tensor:
+        """`score` of two samples of each y: the first of all, then the second of all."""
+        clean = self._bands(y, y0[: len(y)])
         weight = (self.deviations / self.deviations.mean())[:, None, None]
         total = energy_score(
             z[: len(y)], z[len(y) :], clean, distance=lambda a, b: weight * (a - b).abs(), spread=spread
@@ -219,8 +231,44 @@ class PredictRefine(nn.Module):
             total = total + perceptual * energy_score(first, second, truth, distance=judge.metric, spread=spread).mean()
         return total
 
-    def _drawn(self, x: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor]:
-        """Return y0 and the bands of a sample for whole pictures x, with gradients of the refiner's weights."""
+    @property
+    def critic(self) -> BandCritic:
+        """What the stage "adversarial" trains against: made when it is first asked for, and no part of the weights."""
+        if not self._critics:
+            bands = self.domain.channels
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                made = BandCritic(bands=bands, guide=self.predictor.channels + bands + 3)
+            self._critics.append(made.to(self.deviations.device))
+        return self._critics[0]
+
+    def contest(
+        self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0, adversarial: float = 1.0,
+        spread: float = 1.0,
+    ) -> Tensor:  # fmt: skip
+        """`score`, and `adversarial` times how well the critic tells the two samples from y (`relativistic_loss`)."""
+        y0, guide, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
+        true = self._bands(y, y0[: len(y)]).to(z).repeat(2, 1, 1, 1)
+        lead = relativistic_loss(self.critic(z, guide), self.critic(true, guide))
+        return self._scored(y, y0, z, perceptual=perceptual, spread=spread) + adversarial * lead
+
+    def criticise(self, y: Tensor, x: Tensor, *, noise: NoiseSource, penalty: float = 0.1, **_: float) -> Tensor:
+        """The loss of the critic: that it does not tell a sample from y, and `penalty` times its squared gradient."""
+        with torch.no_grad():
+            y0, guide, z = self._drawn(_channels_last(x), noise)
+            true = self._bands(y, y0).to(z)
+        pair = [state.requires_grad_() for state in (true, z)]
+        judged = [self.critic(state, guide) for state in pair]
+        smooth = zero_centred_penalty(judged[0], pair[0]) + zero_centred_penalty(judged[1], pair[1])
+        return relativistic_loss(judged[0], judged[1]) + penalty * smooth
+
+    @torch.no_grad()
+    def _bands(self, y: Tensor, y0: Tensor) -> Tensor:
+        """The bands of what y0 lacks of y."""
+        return self.domain.encode(y - y0, self.deviations)
+
+    def _drawn(self, x: Tensor, noise: NoiseSource) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y0, the guide and the bands of a sample for whole pictures x; only the refiner has gradients."""
         with torch.no_grad():
             y0, guide = self._guide(x)
         condition = self.refiner.condition(guide)
@@ -235,7 +283,7 @@ class PredictRefine(nn.Module):
                 self.bridge, z, Estimate(estimate, c2=error), None, t, grid[index + 1],
                 lambda: noise.normal("step", index, shape, dtype=torch.float32, device=x.device),  # noqa: B023
             )  # fmt: skip
-        return y0, z
+        return y0, guide, z
 
     # -- sampling ---------------------------------------------------------------------------------------------------
 

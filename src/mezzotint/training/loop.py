@@ -87,6 +87,8 @@ def _options(run: Run, step: int) -> dict[str, str | float]:
     options: dict[str, str | float] = {} if norm is None else {"norm": norm}
     if o.perceptual > 0 and share >= o.perceptual_from:
         options["perceptual"] = o.perceptual
+    if o.adversarial != 1:
+        options["adversarial"] = o.adversarial
     if o.spread != 1:
         options["spread"] = o.spread
     return options

@@ -69,6 +69,7 @@ class Objective(_Strict):
     final_from: float = Field(default=0.7, ge=0, le=1, description="share of the steps")
     perceptual: float = Field(default=0.0, ge=0, description="weight of LPIPS with VGG16, where the method takes it")
     perceptual_from: float = Field(default=0.7, ge=0, le=1, description="share of the steps")
+    adversarial: float = Field(default=1.0, ge=0, description="weight of a critic, where the stage has one")
     spread: float = Field(default=1.0, gt=0, le=1, description="of an energy score, where the method takes it")
     regulariser: Literal["none", "weight-decay"] = "none"
     regulariser_weight: float = Field(default=0.0, ge=0)

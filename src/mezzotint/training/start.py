@@ -209,7 +209,7 @@ def build_method(run: Run) -> nn.Module:
     return _build(run, scale=run.scale, preset=run.preset, config=run.config)
 
 
-def _build(run: Run, *, scale: int, preset: str, config: Mapping[str, Any]) -> nn.Module:
+def _build(run: Run, *, scale: float, preset: str, config: Mapping[str, Any]) -> nn.Module:
     """The method of a run with weights that depend on the seed alone."""
     digest = hashlib.sha256(f"weights {run.seed}".encode()).digest()
     with torch.random.fork_rng(devices=[]):

@@ -2,11 +2,12 @@
 
 Zhu et al., "Denoising Diffusion Models for Plug-and-Play Image Restoration", arXiv 2305.08995, algorithm 1: y_c =
 argmin |x - A u|^2 / noise^2 + `weight` |u - y_hat|^2 / level^2 with level = s / a, which is `Measurement.correct` of
-variance level^2 / weight; eps from y_c; z_r = a_r y_c + s_r (sqrt(1 - zeta) eps + sqrt(zeta) fresh). y_hat is clipped to
-[-1, 1] before the proximal step, as in the release (`clip`). 100 steps, short next to the clean end. Units: noise and level are those of one range here; the released code divides levels of [-1, 1]
-by noise of [0, 1], so that its lambda is four times ours (its 2 to 12 are 0.5 to 3). The release returns the network's
-last estimate without the proximal step (`last` False), which then does not fit the measurement. The variant "fresh",
-ours, keeps nothing of the old noise (zeta 1): nearer to the mean picture, with more PSNR and less detail.
+variance level^2 / weight; eps from y_c; z_r = a_r y_c + s_r (sqrt(1 - zeta) eps + sqrt(zeta) fresh). 100 steps, short
+next to the clean end; y_hat is clipped to [-1, 1] before the proximal step (`clip`), as in the release. Units: noise
+and level are those of one range here; the released code divides levels of [-1, 1] by noise of [0, 1], so that its
+lambda is four times ours (its 2 to 12 are 0.5 to 3). The release returns the network's last estimate without the
+proximal step (`last` False), which then does not fit the measurement. The variant "fresh", ours, keeps nothing of the
+old noise (zeta 1): nearer to the mean picture, with more PSNR and less detail.
 """
 
 from __future__ import annotations
