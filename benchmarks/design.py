@@ -6,7 +6,7 @@
 
 Every row trains a new refiner behind the shipped predictor on `--pictures` (those of `mezzotint data fetch training`)
 for as many operations as `--steps` steps of the plain design take, so that a larger network has fewer steps. Designs
-that are scored spend the last half of them on the stage `scored`, which needs VGG16's weights. `--work`
+that are scored spend the last half of them on the stage `scored`, which needs VGG16's weights, or on `adversarial`. `--work`
 keeps the states: a call goes on where the last one stopped. The pictures of Set14 and every fifth of BSD100 out of
 `--data` are measured (protocol y-modern, without the correction, float results that are clipped). Writes
 benchmarks/results/design.json after every row and docs/design.md. `--seeds 0,1,2` with `--only` gives a row its spread.
@@ -63,7 +63,8 @@ class Phase:
 class Design:
     """A row: what is changed, and how. `sampled`: the steps it is sampled in, each of which is measured.
 
-    `scored`: the steps of the samples that are scored in the second half, with that weight of VGG16's features.
+    `scored`: the steps of the samples that are scored in the second half, with that weight of VGG16's features, and
+    beside it judged by a critic, with the weight `adversarial`.
     """
 
     name: str
@@ -75,15 +76,17 @@ class Design:
     sampled: tuple[int, ...] = STEPS
     scored: int | None = None
     features: float = 1.0
+    adversarial: float = 0.0
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         if self.scored is None:
             return (Phase("refiner", 1.0, self.objective, self.crop, self.batch, 6e-4),)
-        features = Objective(perceptual=self.features, perceptual_from=0.0)
+        features = Objective(perceptual=self.features, perceptual_from=0.0, adversarial=self.adversarial or 1.0)
+        last = ("adversarial", 2e-4) if self.adversarial else ("scored", 1e-4)
         return (
             Phase("refiner", 0.5, self.objective, self.crop, self.batch, 6e-4),
-            Phase("scored", 0.5, features, 24, 2, 1e-4),
+            Phase(last[0], 0.5, features, 24, 2, last[1]),
         )
 
 
@@ -102,6 +105,8 @@ DESIGNS = (
     Design("scored 2", "energy score of samples in 2 steps, in the second half", sampled=(2,), scored=2),
     Design("scored 4", "energy score of samples in 4 steps, in the second half", scored=4),
     Design("bands scored", "as scored 2, of the bands alone, without VGG16", sampled=(2,), scored=2, features=0.0),
+    Design("critic", "as scored 2, and a critic of the samples' bands with weight 0.2", sampled=(2,), scored=2,
+           adversarial=0.2),
     Design("large crops", "crops of 48 small pixels, 4 of them a batch", crop=48, batch=4),
 )  # fmt: skip
 
@@ -143,13 +148,15 @@ def build(design: Design, seed: int) -> PredictRefine:
 def operations(design: Design, phase: Phase) -> int:
     """Floating-point operations of one training step, counted."""
     method = build(design, 0)
-    method.refiner.requires_grad_(True)
     y = torch.zeros(phase.batch, 3, SCALE * phase.crop, SCALE * phase.crop)
     x = torch.zeros(phase.batch, 3, phase.crop, phase.crop)
     stage = find_stage(method.stages, phase.stage)
     settings = {"perceptual": phase.objective.perceptual} if phase.objective.perceptual_from == 0 else {}
+    for group in stage.groups.values():
+        group.requires_grad_(True)
     with FlopCounterMode(display=False) as counter:
-        stage.losses["refiner"](y, x, noise=SequentialNoise(seed=0), **settings).backward()
+        for loss in stage.losses.values():
+            loss(y, x, noise=SequentialNoise(seed=0), **settings).backward()
     return counter.get_total_flops()
 
 
@@ -228,7 +235,7 @@ def page(content: dict[str, Any]) -> str:
         f"One change a row: a new refiner behind the shipped predictor, trained for the operations of "
         f"{content['steps']} steps of the plain",
         "design on the same pictures, so that larger networks have fewer steps. *Scored* designs spend the second half",
-        "of the operations on whole samples (stage `scored`), most of them in VGG16. Made by",
+        "of the operations on whole samples (stage `scored` or `adversarial`), most of them in VGG16. Made by",
         "`python benchmarks/design.py`, with figures in `benchmarks/results/design.json`.",
         "",
         f"{content['pictures']} pictures (Set14, every fifth of BSD100), scale 4, protocol y-modern, results in float,",

@@ -49,3 +49,6 @@ def test_larger_networks_get_fewer_steps():
     cost = {name: design.operations(made, made.phases[0]) for name, made in by_name.items()}
     assert cost["narrow"] < cost["plain"] < cost["wide"] and cost["plain"] < cost["deep"]
     assert cost["flow"] == cost["plain"]
+    # A critic costs operations of its own, few beside VGG16's.
+    scored, judged = (design.operations(by_name[name], by_name[name].phases[1]) for name in ("scored 2", "critic"))
+    assert scored < judged < 1.5 * scored

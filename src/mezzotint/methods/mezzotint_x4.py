@@ -257,7 +257,8 @@ class PredictRefine(nn.Module):
         with torch.no_grad():
             y0, guide, z = self._drawn(_channels_last(x), noise)
             true = self._bands(y, y0).to(z)
-        pair = [state.requires_grad_() for state in (true, z)]
+        # Copies: PyTorch's counter of operations cannot follow a gradient by a leaf.
+        pair = [state.requires_grad_().clone() for state in (true, z)]
         judged = [self.critic(state, guide) for state in pair]
         smooth = zero_centred_penalty(judged[0], pair[0]) + zero_centred_penalty(judged[1], pair[1])
         return relativistic_loss(judged[0], judged[1]) + penalty * smooth
