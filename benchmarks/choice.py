@@ -1,11 +1,12 @@
 """How often `--method auto` is right, and where its limits come from; writes benchmarks/results/choice.json.
 
-    python benchmarks/choice.py TRAINING GB82 [BSD100 ...] [-o benchmarks/results/choice.json] [--page docs/choice.md]
+    python -m benchmarks.choice TRAINING GB82 [BSD100 ...] [-o benchmarks/results/choice.json] [--page docs/choice.md]
 
 TRAINING is the folder of training pictures, on which the limits were set; the others are held out. Every picture is
 reduced to a quarter by MATLAB's bicubic in 8 bits (clean: mezzotint-x4 is right) and degraded by the preset
 `real-esrgan` with fixed seeds (mezzotint-x4-real is right); held out ones are also written as JPEG after the clean
-reduction. Times are those of the processor, of one thread. The page is written from the file.
+reduction, and of some training pictures it is measured what both models make of such files. Times are those of the
+processor, of one thread. The page is written from the file.
 """
 
 from __future__ import annotations
@@ -21,22 +22,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mezzotint import images
+from benchmarks.robustness import Drawn, default_of, enlarged, middles, spread
+
+from mezzotint import images, upscaler
 from mezzotint.data.benchmarks import find_pictures
 from mezzotint.images.atomic import write_bytes
 from mezzotint.operators.degradation import degrade
 from mezzotint.operators.estimate import jpeg_quality
 from mezzotint.operators.resize import imresize_uint8, modcrop
+from mezzotint.quality import lpips, psnr
 from mezzotint.upscaler import choice
 from mezzotint.upscaler.samples import Coding
 
 HERE = Path(__file__).resolve().parent
 PRESET, SCALE = "real-esrgan", 4
 SEEDS = (0, 1, 2)
-QUALITIES = (50, 75, 90, 95)
+QUALITIES = (30, 50, 75, 90)
+FILE_QUALITIES = (20, 30, 40, 50, 75, 90)
+SIDE, PICTURES = 256, 20
+"""Of how many training pictures, and of how many pixels of each, both models are asked what they make."""
 CODING = Coding(np.dtype(np.uint8))
 LIMITS = {
     "quality": choice.LEAST_QUALITY,
+    "traces": choice.LEAST_TRACED,
     "factor": choice.LARGEST_FACTOR,
     "blur": choice.LARGEST_BLUR,
     "noise": choice.LARGEST_NOISE,
@@ -61,6 +69,7 @@ def figures_of(x: Tensor, *, quality: int | None = None) -> dict[str, Any]:
     assert found is not None
     return {
         "quality": found.quality,
+        "traces": found.traces,
         "factor": round(found.factor, 3),
         "blur": round(found.blur, 3),
         "noise": round(found.noise, 3),
@@ -109,12 +118,40 @@ def wrong(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     return found
 
 
+def nearer(folder: Path, *, qualities: Sequence[int] = FILE_QUALITIES, limit: int | None = PICTURES) -> dict[str, Any]:
+    """What both models make of clean small pictures that were JPEG files: LPIPS and PSNR of each, by quality."""
+    models = [upscaler.load(name) for name in (choice.CLEAN, choice.REAL)]
+    drawn = [Drawn(model) for model in models]
+    figures: dict[int, list[list[tuple[float, float]]]] = {quality: [] for quality in qualities}
+    files = spread(find_pictures(folder), limit)
+    for _, pixels in middles(files, SIDE):
+        y = modcrop(torch.from_numpy(pixels.copy()).movedim(-1, 0), multiple=SCALE).expand(3, -1, -1)
+        truth, x = y.movedim(0, -1).numpy(), imresize_uint8(y, scale=1 / SCALE)
+        for quality in qualities:
+            small = np.ascontiguousarray(through_jpeg(x, quality)[0].movedim(0, -1).numpy())
+            each = []
+            for model, walk in zip(models, drawn, strict=True):
+                floats = enlarged(small, model, walk, realism=default_of(model), consistent=model.consistent)
+                made = (floats * 255).round().astype(np.uint8)
+                each.append((lpips(truth, made), psnr(truth, made, protocol="y-modern", scale=SCALE)))
+            figures[quality].append(each)
+    rows = []
+    for quality, found in figures.items():
+        table = np.array(found)
+        means = table.mean(axis=0).round(4).tolist()
+        rows.append({
+            "quality": quality, "lpips": [m[0] for m in means], "psnr": [m[1] for m in means],
+            "lower": round(float((table[:, 1, 0] < table[:, 0, 0]).mean()), 4),
+        })  # fmt: skip
+    return {"pictures": len(files), "rows": rows}
+
+
 def by_limit(rows: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """For each figure its limit, quantiles over clean pictures, and the share of each kind that is beyond it."""
     table = {}
     for name, limit in LIMITS.items():
         values = {kind: np.array([row[name] or 101 for row in rows[kind]], float) for kind in ("clean", PRESET)}
-        if name == "quality":
+        if name in ("quality", "traces"):
             beyond = {kind: found < limit for kind, found in values.items()}
         else:
             beyond = {kind: np.array([row[name] for row in rows[kind]], float) > limit for kind in values}
@@ -123,7 +160,7 @@ def by_limit(rows: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]
             "clean": round(float(beyond["clean"].mean()), 4),
             PRESET: round(float(beyond[PRESET].mean()), 4),
         }
-        if name != "quality":
+        if name not in ("quality", "traces"):
             clean = np.array([row[name] for row in rows["clean"]], float)
             table[name]["quantiles"] = {str(q): round(float(np.quantile(clean, q)), 2) for q in QUANTILES}
     return table
@@ -156,19 +193,20 @@ def page(result: dict[str, Any]) -> str:
         "of the picture is beyond its limit. For results more than 4 times larger, with `--consistent`, and for sides "
         f"below {choice.SMALLEST_SIDE} pixels, it is `mezzotint-x4` (a JPEG file says its quality at any size). What "
         "was chosen, and why, is said in a line, in the record, by `plan` and in `--events`; `replay` takes the "
-        "recorded one. The rule is in `mezzotint.upscaler.choice`; made by `python benchmarks/choice.py`, with figures "
+        "recorded one. The rule is in `mezzotint.upscaler.choice`; made by `python -m benchmarks.choice`, with figures "
         "in `benchmarks/results/choice.json`.",
         "",
         f"## The limits, on the {result['training']['shares']['clean']['pictures']} training pictures",
         "",
         f"Clean: reduced to a quarter. Degraded: preset `{PRESET}` at scale {SCALE}. "
-        "The quality is that of the JPEG file, or of the JPEG whose traces the pixels of another file show.",
+        "A JPEG file states its quality; the pixels of other files are searched for the traces of a JPEG.",
         "",
         "| figure | limit | clean beyond it | degraded beyond it | clean, 50 % | 95 % | 99 % |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     names = {
-        "quality": "JPEG quality, below",
+        "quality": "quality of a JPEG file, below",
+        "traces": "quality of a JPEG by its traces, below",
         "factor": "times smaller without loss of detail",
         "blur": "blur, pixels",
         "noise": "noise, grey levels, in the channel with least",
@@ -186,9 +224,23 @@ def page(result: dict[str, Any]) -> str:
         f"Together: {100 * both['clean']['real']:.1f} % of the clean and {100 * both[PRESET]['real']:.1f} % of the "
         "degraded training pictures are taken for degraded.",
         "",
-        "The limit of the quality is a judgement, as no clean picture has one: below what cameras write, above what is "
-        "usual on the web. Noise below its limit hides in the texture of a reduced photograph, where it cannot be told "
-        "from detail.",
+        "The limit of the traces is a judgement: pixels that were a JPEG once have a history, of which compression is "
+        "seldom all. Noise below its limit hides in the texture of a reduced photograph, where it cannot be told from "
+        "detail.",
+        "",
+        "## JPEG files of clean small pictures",
+        "",
+        f"What both models make of the middle {SIDE}x{SIDE} pixels of {result['jpeg']['pictures']} training pictures, "
+        "reduced and compressed once, at their defaults:",
+        "",
+        "| quality | LPIPS mezzotint-x4 | mezzotint-x4-real | PSNR mezzotint-x4 | mezzotint-x4-real "
+        "| mezzotint-x4-real has the lower LPIPS |",
+        "|--:|--:|--:|--:|--:|--:|",
+        *(
+            f"| {row['quality']} | {row['lpips'][0]:.4f} | {row['lpips'][1]:.4f} | {row['psnr'][0]:.2f} "
+            f"| {row['psnr'][1]:.2f} | {100 * row['lower']:.0f} % |"
+            for row in result["jpeg"]["rows"]
+        ),
         "",
         "## Pictures that no limit was set on",
         "",
@@ -231,6 +283,7 @@ def main() -> None:
         figures[folder.name] = found = measure(folder, seeds=SEEDS, qualities=QUALITIES)
         result["held_out"][folder.name] = {"shares": shares(found), "wrong": wrong(found)}
     figures["training"] = rows = measure(options.training, seeds=SEEDS[:1], qualities=())
+    result["jpeg"] = nearer(options.training)
     result["training"] = {"shares": shares(rows), "limits": by_limit(rows), "wrong": wrong(rows)}
     if options.figures is not None:
         write_bytes(options.figures, json.dumps(figures).encode(), overwrite=True)

@@ -6,7 +6,7 @@
 
 Every row trains a new refiner behind the shipped predictor on `--pictures` (those of `mezzotint data fetch training`)
 for as many operations as `--steps` steps of the plain design take, so that a larger network has fewer steps. Designs
-that are scored spend the last half of them on the stage `scored`, which needs VGG16's weights, or on `adversarial`. `--work`
+that are scored spend the last half of them on the stage `scored` or `adversarial`, which need VGG16's weights. `--work`
 keeps the states: a call goes on where the last one stopped. The pictures of Set14 and every fifth of BSD100 out of
 `--data` are measured (protocol y-modern, without the correction, float results that are clipped). Writes
 benchmarks/results/design.json after every row and docs/design.md. `--seeds 0,1,2` with `--only` gives a row its spread.

@@ -56,7 +56,7 @@ def test_each_picture_of_a_batch_gets_the_method_that_fits_it(command, package, 
     assert outcome.status == 0, outcome
     clean, coded = (_record(tmp_path / "out" / name) for name in ("clean_x4.png", "coded_x4.jpg"))
     assert (clean["request"]["method"], coded["request"]["method"]) == (CLEAN, REAL)
-    assert clean["reason"].startswith("auto: no JPEG") and coded["reason"] == "auto: JPEG quality 40, below 90"
+    assert clean["reason"].startswith("auto: no JPEG") and coded["reason"] == "auto: JPEG quality 40, below 50"
     # Each with the defaults of its own card, and its own weights.
     assert clean["request"]["consistent"] and not coded["request"]["consistent"]
     assert (clean["request"]["realism"], coded["request"]["realism"]) == (1.0, 0.5)
@@ -88,7 +88,7 @@ def test_a_replay_takes_the_recorded_method(command, package, small, tmp_path) -
 
 def test_a_plan_says_the_choice(command, package, small) -> None:
     outcome = command("plan", small["coded"])
-    assert outcome.status == 0 and f"{REAL}, steps 2" in outcome.out and "JPEG quality 40, below 90" in outcome.out
+    assert outcome.status == 0 and f"{REAL}, steps 2" in outcome.out and "JPEG quality 40, below 50" in outcome.out
     facts = json.loads(command("plan", small["clean"], "--events").out)
     assert facts["method"] == CLEAN and facts["reason"].startswith("auto: no JPEG") and facts["consistent"]
 
@@ -145,7 +145,7 @@ def test_python_chooses_for_each_picture_of_a_batch(package, small) -> None:
     for picture, name, k in ((batch[0], CLEAN, 0), (batch[1], REAL, 1)):
         assert torch.equal(mezzotint.load(name)(picture).image, result.image[k])
     # A path says the quality of its header, the pixels alone one that is off by two at most.
-    assert upscaler(small["coded"]).record.reason == "auto: JPEG quality 40, below 90"
+    assert upscaler(small["coded"]).record.reason == "auto: JPEG quality 40, below 50"
     assert upscaler.request(small["coded"]).method == REAL
     with pytest.raises(UsageError, match="takes no --noise"):
         upscaler.request(clean, noise=3.0)

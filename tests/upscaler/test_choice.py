@@ -44,7 +44,8 @@ def _measured(rows: np.ndarray, coding: Coding = BYTES) -> Figures:
 @pytest.mark.parametrize(
     "name, limit, beyond, word",
     [
-        ("quality", choice.LEAST_QUALITY, choice.LEAST_QUALITY - 1, "JPEG quality 89"),
+        ("quality", choice.LEAST_QUALITY, choice.LEAST_QUALITY - 1, "JPEG quality 49"),
+        ("traces", choice.LEAST_TRACED, choice.LEAST_TRACED - 1, "traces of JPEG quality 89"),
         ("factor", choice.LARGEST_FACTOR, choice.LARGEST_FACTOR + 0.1, "1.4 times smaller"),
         ("blur", choice.LARGEST_BLUR, choice.LARGEST_BLUR + 0.1, "blur of 0."),
         ("noise", choice.LARGEST_NOISE, choice.LARGEST_NOISE + 1, "noise of"),
@@ -56,13 +57,15 @@ def test_one_figure_beyond_its_limit_decides(name: str, limit: float, beyond: fl
     assert signs(dataclasses.replace(Figures(), **{name: limit})) == ()
     (sign,) = signs(dataclasses.replace(Figures(), **{name: beyond}))
     assert word in sign
-    every = Figures(choice.LEAST_QUALITY - 1, choice.LARGEST_FACTOR + 1, choice.LARGEST_BLUR + 1, 0.0, 100.0)
-    assert len(signs(every)) == 4 and sign in signs(dataclasses.replace(every, **{name: beyond}))
+    every = Figures(
+        choice.LEAST_QUALITY - 1, choice.LEAST_TRACED - 1, choice.LARGEST_FACTOR + 1, choice.LARGEST_BLUR + 1, 0.0, 100.0
+    )  # fmt: skip
+    assert len(signs(every)) == 5 and sign in signs(dataclasses.replace(every, **{name: beyond}))
 
 
 def test_a_clean_reduction_has_no_sign(clean: np.ndarray) -> None:
     assert signs(_measured(clean)) == ()
-    assert _measured(clean).quality is None
+    assert _measured(clean).traces is None and _measured(clean).quality is None
 
 
 def test_what_was_done_is_measured(photo: torch.Tensor, clean: np.ndarray) -> None:
@@ -78,7 +81,7 @@ def test_what_was_done_is_measured(photo: torch.Tensor, clean: np.ndarray) -> No
     assert _measured(_rows(enlarged)).factor == pytest.approx(2, rel=0.15)
     for quality in (30, 60, 80):
         held = images.decode(images.encode(images.Picture(clean), fmt="jpeg", quality=quality), name="x.jpg")
-        found = _measured(np.asarray(held.rows[0:256])).quality
+        found = _measured(np.asarray(held.rows[0:256])).traces
         assert found is not None and abs(found - quality) <= 2
     for rows in (_rows(blurred), _rows(enlarged)):
         assert signs(_measured(rows))
@@ -102,10 +105,10 @@ def test_large_pictures_are_judged_by_their_sharpest_squares(photo: torch.Tensor
     # The squares of 256 pixels lie 256 apart, these four are a block.
     rows[512:1024, 1024 - 1024 : 512] = block
     large, small = _measured(rows), _measured(block)
-    assert (large.factor, large.quality) == (small.factor, small.quality)
+    assert (large.factor, large.traces) == (small.factor, small.traces)
     assert large.blur == pytest.approx(small.blur, abs=0.15)
     held = images.decode(images.encode(images.Picture(rows), fmt="jpeg", quality=50), name="x.jpg")
-    found = _measured(np.asarray(held.rows[0:1536])).quality
+    found = _measured(np.asarray(held.rows[0:1536])).traces
     assert found is not None and abs(found - 50) <= 2
 
 
