@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from benchmarks.robustness import Drawn, default_of, enlarged, middles, spread
+from torch import Tensor
 
 from mezzotint import images, upscaler
 from mezzotint.data.benchmarks import find_pictures

@@ -57,9 +57,8 @@ def test_one_figure_beyond_its_limit_decides(name: str, limit: float, beyond: fl
     assert signs(dataclasses.replace(Figures(), **{name: limit})) == ()
     (sign,) = signs(dataclasses.replace(Figures(), **{name: beyond}))
     assert word in sign
-    every = Figures(
-        choice.LEAST_QUALITY - 1, choice.LEAST_TRACED - 1, choice.LARGEST_FACTOR + 1, choice.LARGEST_BLUR + 1, 0.0, 100.0
-    )  # fmt: skip
+    jpeg = choice.LEAST_QUALITY - 1, choice.LEAST_TRACED - 1
+    every = Figures(*jpeg, choice.LARGEST_FACTOR + 1, choice.LARGEST_BLUR + 1, 0.0, 100.0)
     assert len(signs(every)) == 5 and sign in signs(dataclasses.replace(every, **{name: beyond}))
 
 
