@@ -37,13 +37,17 @@ SMALL = 32
 
 
 class GlobalDraws:
-    """Normal fields out of PyTorch's own generator, in the order in which they are asked for, as deepinv draws them."""
+    """Normal fields out of PyTorch's own generator, in the order in which they are asked for, as deepinv draws them: its
+    DPS in float64, the others in float32."""
+
+    def __init__(self, solver: str) -> None:
+        self.drawn = torch.float64 if solver == "DPS" else torch.float32
 
     def normal(
         self, stream: str, draw: int, shape: Sequence[int], *, origin: tuple[int, int] = (0, 0),
         dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu",
     ) -> Tensor:  # fmt: skip
-        return torch.randn(tuple(shape), device=device).to(dtype)
+        return torch.randn(tuple(shape), dtype=self.drawn, device=device).to(dtype)
 
     def uniform(self, stream: str, draw: int, count: int) -> Tensor:
         return torch.rand(count, dtype=torch.float64)
@@ -71,7 +75,7 @@ def agreement(prior: Any, *, size: tuple[int, int]) -> dict[str, dict[str, float
     for side in (ours.Side(prior), theirs.Side(prior)):
         run = side.prepare("DPS", values, task, x, size=(SMALL, SMALL))
         torch.manual_seed(0)
-        pictures.append(run(GlobalDraws()) if isinstance(side, ours.Side) else run(0))
+        pictures.append(run(GlobalDraws("DPS")) if isinstance(side, ours.Side) else run(0))
     found["DPS"] = {"picture": float((pictures[0] - pictures[1]).abs().max())}
     return found
 
@@ -103,7 +107,7 @@ def measure(case: Case, sides: Sequence[Any], pictures: Tensor, *, seed: int) ->
                     seconds = time.perf_counter() - began
                 if isinstance(side, ours.Side):
                     torch.manual_seed(seed + index + 1)
-                    y = run(GlobalDraws())
+                    y = run(GlobalDraws(case.solver))
                 told = {
                     "case": case.name, "settings": row.label, "side": side.name, "picture": index, "seconds": seconds,
                     "other_work": other.processors, **figures(y, u, x, operator),
@@ -138,7 +142,8 @@ def main() -> None:
     prior.requires_grad_(False)
     tiny = methods.build("prior", scale=1, config={"network": {"widths": (4,), "blocks": 1, "embedding": 4}})
     tiny.eval().requires_grad_(False)
-    pictures = torch.from_numpy(np.load(options.pictures)).movedim(-1, 1).float() / 255.0
+    # Contiguous: noise drawn "like" a picture lies in memory as the picture does.
+    pictures = torch.from_numpy(np.load(options.pictures)).movedim(-1, 1).float().contiguous() / 255.0
     size = (int(pictures.shape[-2]), int(pictures.shape[-1]))
     found = agreement(tiny, size=size)
     print(json.dumps({"agreement": found}), flush=True)
