@@ -3,10 +3,13 @@
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
     python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
+    python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --realism 0.8
     python training/ship.py runs/prior
 
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
-iterations are those of the run in the folder unless they are given, as for a method of two stages.
+iterations are those of the run in the folder unless they are given, as for a method of two stages. `--average` mixes
+in the weights of another run that went on from this one: their mean is often better than either (Wortsman et al. 2022,
+arXiv 2203.05482).
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ import argparse
 import subprocess
 from collections import Counter
 from pathlib import Path
+
+import torch
+from torch import nn
 
 from mezzotint import methods, weights
 from mezzotint.data import pictures
@@ -29,6 +35,16 @@ def commit() -> str:
     return done.stdout.strip()
 
 
+@torch.no_grad()
+def mix(method: nn.Module, other: nn.Module, share: float) -> None:
+    """Bring the weights of `method` nearer to those of `other`, the same networks, by `share` of the way."""
+    if not 0 <= share <= 1:
+        raise SystemExit(f"a share of {share} lies outside 0 to 1")
+    theirs = other.state_dict()
+    for name, value in method.state_dict().items():
+        value.lerp_(theirs[name].to(value), share)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="the output folder of the (last) run")
@@ -36,11 +52,15 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="steps of training, of all stages")
     parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
+    parser.add_argument("--average", metavar="FOLDER=SHARE", help="another run, and its share of every weight")
     parser.add_argument("--pictures", default=pictures.TRAINING, help="the lists it was trained on, in their order")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
+    if options.average is not None:
+        other, _, share = options.average.rpartition("=")
+        mix(method, methods.load(other), float(share))
     output = options.output or weights.SHIPPED_FOLDER / f"{card.method}.safetensors"
     parts, rows = [], []
     for name in options.pictures.split(","):

@@ -37,8 +37,10 @@ SMALL = 32
 
 
 class GlobalDraws:
-    """Normal fields out of PyTorch's own generator, in the order in which they are asked for, as deepinv draws them: its
-    DPS in float64, the others in float32."""
+    """Normal fields out of PyTorch's own generator, in the order in which they are asked for, as deepinv draws them.
+
+    Its DPS draws in float64, the others in float32.
+    """
 
     def __init__(self, solver: str) -> None:
         self.drawn = torch.float64 if solver == "DPS" else torch.float32

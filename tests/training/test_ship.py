@@ -57,6 +57,24 @@ def test_weights_are_shipped_under_the_name_of_their_method(
         assert torch.equal(back[key], tensor if key == "deviations" else tensor.half().float())
 
 
+def test_another_run_is_mixed_in_by_its_share(
+    ship: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        runs.append(methods.build("mezzotint-x4", preset="small", config={"collapsed": False}))
+        runs[-1].save_pretrained(tmp_path / str(seed))
+    words = ["--realism", "0.4", "--hours", "1", "--iterations", "1", "--average"]
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "0"), *words, f"{tmp_path / '1'}=0.25"])
+    ship.main()
+    back, first, second = (made.state_dict() for made in (methods.load("mezzotint-x4"), *runs))
+    for key, tensor in back.items():
+        assert torch.allclose(tensor, 0.75 * first[key] + 0.25 * second[key], rtol=1e-3, atol=1e-4), key
+    with pytest.raises(SystemExit, match="share of 1.5 lies outside"):
+        ship.mix(runs[0], runs[1], 1.5)
+
+
 def test_weights_of_two_lists_name_both_and_count_every_picture_once(
     ship: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
