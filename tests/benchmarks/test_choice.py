@@ -60,8 +60,9 @@ def test_the_page_is_that_of_the_file_and_the_choice_is_good_enough() -> None:
     assert shares["clean"]["real"] <= 0.1 and shares[bench.PRESET]["real"] >= 0.9
     assert shares["JPEG 30"]["real"] == 1
     assert max(shares[f"JPEG {quality}"]["real"] for quality in (50, 75, 90)) <= 0.1
-    # From the limit on mezzotint-x4 is nearer by both measures, below it by one at most.
+    # From the limit on mezzotint-x4 is nearer by both measures; far below it, by one at most.
     for row in result["jpeg"]["rows"]:
-        clean, real = zip(row["lpips"], row["psnr"], strict=True)
-        better = clean[0] < real[0] and clean[1] > real[1] - 0.05
-        assert better == (row["quality"] >= choice.LEAST_QUALITY), row
+        (lpips, real_lpips), (psnr, real_psnr) = row["lpips"], row["psnr"]
+        better = lpips < real_lpips and psnr > real_psnr
+        if not 30 < row["quality"] < choice.LEAST_QUALITY:
+            assert better == (row["quality"] >= choice.LEAST_QUALITY), row
