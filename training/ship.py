@@ -3,7 +3,8 @@
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
     python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
-    python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --realism 0.8
+    python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --realism 0.83 \
+        --steps 4 --hours 5.3 --iterations 61100 --pictures training,training-large
     python training/ship.py runs/prior
 
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
