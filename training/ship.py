@@ -10,7 +10,10 @@
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
 iterations are those of the run in the folder unless they are given, as for a method of two stages. `--average` mixes
 in the weights of another run that went on from this one: their mean is often better than either (Wortsman et al. 2022,
-arXiv 2203.05482).
+arXiv 2203.05482). What is mixed is chosen by `--try FOLDER`, which writes nothing and prints the figures of what would
+be shipped, on pictures that neither training nor the tables of docs/realism.md use, such as those of GB82:
+
+    python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
 """
 
 from __future__ import annotations
@@ -20,12 +23,17 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from mezzotint import methods, weights
+from mezzotint import images, methods, weights
 from mezzotint.data import pictures
+from mezzotint.data.benchmarks import find_pictures
 from mezzotint.methods.mezzotint_x4 import PredictRefine
+from mezzotint.noise import Noise
+from mezzotint.operators.resize import imresize_uint8
+from mezzotint.quality import lpips, psnr
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,6 +54,38 @@ def mix(method: nn.Module, other: nn.Module, share: float) -> None:
         value.lerp_(theirs[name].to(value), share)
 
 
+@torch.no_grad()
+def attempt(method: PredictRefine, folder: Path, *, steps: int, side: int = 384, seeds: int = 4) -> str:
+    """Measure mean and samples on the middle of every picture of a folder: protocol y-modern, not corrected, float.
+
+    The pictures are halved first, which makes photographs of today as sharp in every pixel as those of the usual sets.
+    Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right.
+    """
+    figures, scale = [], int(method.scale)
+    for path in find_pictures(folder):
+        pixels = images.read_plain(path).pixels
+        pixels = np.repeat(pixels, 3 // pixels.shape[2], axis=2)
+        planes = imresize_uint8(torch.from_numpy(pixels).permute(2, 0, 1), scale=0.5)
+        height, width = (min(side, n // scale * scale) for n in planes.shape[1:])
+        top, left = ((n - size) // 2 for n, size in zip(planes.shape[1:], (height, width), strict=True))
+        planes = planes[:, top : top + height, left : left + width]
+        true = planes.permute(1, 2, 0).contiguous().numpy()
+        x = imresize_uint8(planes, scale=1 / scale)[None].float() / 127.5 - 1
+        drawn = torch.cat([method.sample(x, steps=steps, noise=Noise(seed)) for seed in range(seeds)])
+        made = [((y + 1) / 2).clamp(0, 1).permute(1, 2, 0).double().numpy() for y in (method.mean(x)[0], drawn[0])]
+        row = [psnr(true, y, protocol="y-modern", scale=scale) for y in made]
+        row += [lpips(true, (y * 255).round().astype(np.uint8)) for y in made]
+        error = (drawn.mean(dim=0) - (planes / 127.5 - 1)).square().mean()
+        figures.append([*row, float(drawn.var(dim=0).mean()), float(error)])
+    if not figures:
+        raise SystemExit(f"{folder} holds no pictures")
+    psnr0, psnr1, lpips0, lpips1, variance, error = np.mean(figures, axis=0)
+    return (
+        f"{len(figures)} pictures: PSNR {psnr0:.3f} dB of the mean, {psnr1:.3f} of a sample; LPIPS-AlexNet {lpips0:.4f} "
+        f"and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; calibration {variance / error * (1 + 1 / seeds):.3f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="the output folder of the (last) run")
@@ -56,12 +96,19 @@ def main() -> None:
     parser.add_argument("--average", metavar="FOLDER=SHARE", help="another run, and its share of every weight")
     parser.add_argument("--pictures", default=pictures.TRAINING, help="the lists it was trained on, in their order")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--try", dest="folder_tried", type=Path, metavar="FOLDER", help="measure, and write nothing")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
     if options.average is not None:
         other, _, share = options.average.rpartition("=")
         mix(method, methods.load(other), float(share))
+    if options.folder_tried is not None:
+        if not isinstance(method, PredictRefine):
+            parser.error(f"--try measures mezzotint-x4 and its like, not {card.method}")
+        steps = options.steps or card.steps_default or method.steps_default
+        print(attempt(method.eval(), options.folder_tried, steps=steps))
+        return
     output = options.output or weights.SHIPPED_FOLDER / f"{card.method}.safetensors"
     parts, rows = [], []
     for name in options.pictures.split(","):
