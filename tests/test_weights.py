@@ -60,7 +60,7 @@ def refusal(file, **arguments) -> str:
 
 def test_float32_comes_back_bit_for_bit_with_its_card(tmp_path):
     tensors = network().state_dict()
-    sent = card(figures={"Set5 y-modern psnr": 30.25}, authors=("A. Painter",), realism_default=0.5)
+    sent = card(figures={"Set5 y-modern psnr": 30.25}, authors=("A. Painter",), realism_default=0.5, spread_factor=1.4)
     file = weights.save(tmp_path / "a.safetensors", tensors, sent, precision="float32")
     back, received = weights.load(file)
     assert received.model_copy(update={"digest": ""}) == sent
@@ -210,7 +210,7 @@ def test_a_card_with_an_unknown_key(file):
     assert "'brightness'" in refusal(file)
 
 
-@pytest.mark.parametrize("change", [{"scale": -1}, {"scale": "four"}, {"realism_default": 2}, {"name": ""}])
+@pytest.mark.parametrize("change", [{"scale": -1}, {"scale": "four"}, {"realism_default": 2}, {"spread_factor": 0}, {"name": ""}])
 def test_a_card_with_a_wrong_value(file, change):
     change_card(file, **change)
     assert repr(next(iter(change))) in refusal(file)

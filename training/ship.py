@@ -59,7 +59,8 @@ def attempt(method: PredictRefine, folder: Path, *, steps: int, side: int = 384,
     """Measure mean and samples on the middle of every picture of a folder: protocol y-modern, not corrected, float.
 
     The pictures are halved first, which makes photographs of today as sharp in every pixel as those of the usual sets.
-    Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right.
+    Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right, and
+    the spread factor is what makes it 1.
     """
     figures, scale = [], int(method.scale)
     for path in find_pictures(folder):
@@ -77,12 +78,12 @@ def attempt(method: PredictRefine, folder: Path, *, steps: int, side: int = 384,
         row += [lpips(true, (y * 255).round().astype(np.uint8)) for y in made]
         error = (drawn.mean(dim=0) - (planes / 127.5 - 1)).square().mean()
         figures.append([*row, float(drawn.var(dim=0).mean()), float(error)])
-    if not figures:
-        raise SystemExit(f"{folder} holds no pictures")
     psnr0, psnr1, lpips0, lpips1, variance, error = np.mean(figures, axis=0)
+    calibration = variance / error * (1 + 1 / seeds)
     return (
         f"{len(figures)} pictures: PSNR {psnr0:.3f} dB of the mean, {psnr1:.3f} of a sample; LPIPS-AlexNet {lpips0:.4f} "
-        f"and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; calibration {variance / error * (1 + 1 / seeds):.3f}"
+        f"and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; calibration "
+        f"{calibration:.3f}, spread factor {calibration**-0.5:.2f}"
     )
 
 
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="steps of training, of all stages")
     parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
+    parser.add_argument("--spread-factor", type=float, default=1.0, help="what --try prints at its end")
     parser.add_argument("--average", metavar="FOLDER=SHARE", help="another run, and its share of every weight")
     parser.add_argument("--pictures", default=pictures.TRAINING, help="the lists it was trained on, in their order")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
@@ -143,6 +145,7 @@ def main() -> None:
         about |= {
             "preset": "shipped", "realism_default": options.realism, "receptive_field": method.reach(steps),
             "consistent_default": method.describe().consistent_default, "local": True,
+            "spread_factor": options.spread_factor,
         }  # fmt: skip
         method, kept = method.fused(), ("deviations",)
     weights.save(output, method.state_dict(), card.model_copy(update=about), keep_float32=kept)

@@ -38,7 +38,8 @@ class Card(BaseModel):
     `config` rebuilds network and recipe: `methods.build(method, scale=scale, preset=preset, config=config)`.
     `receptive_field` counts the input pixels on each side that an output pixel depends on, where `local` is
     true. `figures` are measured values by name, protocol in the name (`"Set5 y-modern psnr"`). `digest` is
-    the SHA-256 of the tensors and is filled in by `save`.
+    the SHA-256 of the tensors and is filled in by `save`. `spread_factor` makes of the deviation between samples (at
+    realism 1) the error to expect of their mean, found on pictures that are not in training (variance scaling).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class Card(BaseModel):
     steps_default: int | None = Field(default=None, ge=1)
     consistent_default: bool = False
     realism_default: float | None = Field(default=None, ge=0, le=1)
+    spread_factor: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     digest: str = ""
 
     @field_validator("config")

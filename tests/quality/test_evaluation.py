@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -123,6 +124,11 @@ def test_calibration_is_that_of_the_samples():
     assert calibration["ratio"] == pytest.approx(np.mean(spread) / np.mean(error))
     assert calibration["mean_ratio"] == pytest.approx(np.mean(np.divide(spread, error)))
     assert calibration["ideal_ratio"] == pytest.approx(6 / 7)
+    assert (calibration["spread_factor"], calibration["stated_ratio"]) == (1, calibration["ratio"])
+    stating = dataclasses.replace(GRAINY, spread_factor=1.5)
+    stated = evaluate(pictures(2), [stating], seeds=range(6))["methods"]["grainy"]["calibration"]
+    assert stated["ratio"] == calibration["ratio"]
+    assert stated["stated_ratio"] == pytest.approx(2.25 * calibration["ratio"])
     # noise averages out: the mean of the samples is nearer to the truth than each of them
     assert calibration["sample_mean"]["psnr"] > result["mean"]["psnr"] + 1
     assert -1 <= calibration["rank_correlation"] <= 1

@@ -38,6 +38,7 @@ CALIBRATION = {
     "samples": 4,
     "ratio": 0.7,
     "ratio_ci95": [0.5, 0.9],
+    "stated_ratio": 0.75,
     "ideal_ratio": 0.8,
     "rank_correlation": 0.6,
     "diversity": 3.0,
@@ -61,7 +62,7 @@ def test_markdown_is_a_table_with_the_best_in_bold():
     assert lines[4] == "| bicubic | 28.4290 ± 0.0125 | 0.3400 | **1.00** |"
     assert lines[5] == "| ours | **30.3000 ± 0.0125** | **0.2500** | **1.00** |"
     rows = [line for line in lines if line.startswith("|")]
-    assert "| ours | 4 | 0.700 | 0.500 to 0.900 | 0.800 | 0.600 | 3.00 | 29.0000 |" in rows
+    assert "| ours | 4 | 0.700 | 0.500 to 0.900 | 0.750 | 0.800 | 0.600 | 3.00 | 29.0000 |" in rows
 
 
 def test_undefined_and_infinite_figures_are_printed():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from PIL import Image
+from skimage import data
 
 import mezzotint
 from mezzotint import methods, weights
@@ -38,7 +41,7 @@ def test_weights_are_shipped_under_the_name_of_their_method(
     trained = methods.build(name, preset="small")
     card = trained.describe().model_copy(update={"data": f"3 pictures, 0.1 megapixels{made}"})
     trained.save_pretrained(tmp_path / "run", card=card)
-    words = ["--hours", "2", "--iterations", "30", "--realism", "0.4", "--figure", "Set5 y-modern psnr=30.5"]
+    words = ["--hours", "2", "--iterations", "30", "--realism", "0.4", "--spread-factor", "1.4", "--figure", "Set5 y-modern psnr=30.5"]
     monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), *words])
     ship.main()
     (entry,) = weights.shipped()
@@ -46,6 +49,7 @@ def test_weights_are_shipped_under_the_name_of_their_method(
     found = entry.card
     assert (found.name, found.method, found.preset) == (name, name, "shipped")
     assert (found.consistent_default, found.realism_default, found.steps_default) == (consistent, 0.4, 4)
+    assert found.spread_factor == 1.4
     assert found.data.endswith(f"training/pictures.csv{made}")
     assert "not stated" not in (found.licence, found.data_licence)
     assert (found.hours, found.iterations, found.commit) == (2, 30, "0000000")
@@ -73,6 +77,30 @@ def test_another_run_is_mixed_in_by_its_share(
         assert torch.allclose(tensor, 0.75 * first[key] + 0.25 * second[key], rtol=1e-3, atol=1e-4), key
     with pytest.raises(SystemExit, match="share of 1.5 lies outside"):
         ship.mix(runs[0], runs[1], 1.5)
+
+
+def test_what_would_be_shipped_is_measured_and_not_written(
+    ship: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = methods.build("mezzotint-x4", preset="small")
+    trained.save_pretrained(tmp_path / "run")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), "--try", str(folder)])
+    Image.fromarray(data.astronaut()[:256, :200]).save(folder / "a.png")
+    Image.fromarray(data.camera()[:128, :128]).save(folder / "b.png")
+    ship.main()
+    said = capsys.readouterr().out
+    figures = re.fullmatch(
+        r"2 pictures: PSNR (\S+) dB of the mean, (\S+) of a sample; LPIPS-AlexNet (\S+) and (\S+), "
+        r"\S+ below; calibration (\S+), spread factor (\S+)\n",
+        said,
+    )
+    assert figures is not None, said
+    psnr0, psnr1, _, _, calibration, factor = map(float, figures.groups())
+    # The mean of the samples is nearer to the truth than one of them, and an untrained spread is wrong.
+    assert 5 < psnr1 < psnr0 < 40 and factor == pytest.approx(calibration**-0.5, abs=0.01)
+    assert not weights.shipped()
 
 
 def test_weights_of_two_lists_name_both_and_count_every_picture_once(

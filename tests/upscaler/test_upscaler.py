@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_seeds_samples_and_spread(refined: Upscaler) -> None:
     stack = np.stack([im.astype(float) for im in three.images]) / 255
     expected = np.sqrt((stack.std(axis=0, ddof=1) ** 2).mean(axis=2))
     assert np.abs(three.spread - expected).max() < 0.01
+
+
+def test_the_spread_states_the_error_that_the_card_knows_of(refined: Upscaler) -> None:
+    picture = _picture(8, 9)
+    plain = refined(picture, samples=3, spread=True, realism=0.5).spread
+    card = refined.card.model_copy(update={"spread_factor": 1.5})
+    wider = dataclasses.replace(refined, card=card)(picture, samples=3, spread=True, realism=0.5).spread
+    assert plain is not None and wider is not None
+    assert plain.max() > 0 and np.allclose(wider, 1.5 * plain, rtol=1e-5)
+    # With less realism the samples lie nearer to each other, and the error of their mean is not smaller.
+    raw = np.stack(refined(picture, samples=3, floats=True, realism=0.5).floats)
+    assert np.allclose(plain, 2 * np.sqrt((raw.std(axis=0, ddof=1) ** 2).mean(axis=2)), atol=0.02)
 
 
 def test_a_batch_equals_its_pictures_alone(refined: Upscaler) -> None:

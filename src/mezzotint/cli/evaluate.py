@@ -327,7 +327,8 @@ def _diffusion(
         **({"operator": told.operator or "bicubic", "noise": told.noise or 0.0} if restores else {}),
     }
     fixed = settings["realism"] == 0
-    return Candidate(label, upscale, deterministic=fixed, settings=settings)
+    factor = upscaler.spread_factor(settings["realism"])
+    return Candidate(label, upscale, deterministic=fixed, settings=settings, spread_factor=factor)
 
 
 def _check_used(values: Grid, candidates: Sequence[Candidate]) -> None:

@@ -263,7 +263,7 @@ def _records_in_metadata(target: Path) -> list[Record]:
 
 
 def _write_spread(path: Path, spread: Any, *, overwrite: bool, folder: Path) -> None:
-    """Write the standard deviation of samples (rows h w 1, 1 is the whole range), amplified, in 8 bits, clipped."""
+    """Write the error to expect (rows h w 1, 1 is the whole range), amplified, in 8 bits, clipped."""
     import numpy as np
 
     from mezzotint import images

@@ -56,6 +56,7 @@ class Candidate:
     one_channel: `upscale` also takes luma, float64 (h, w, 1), and gets it where the protocol has it.
     deterministic: seeds do not matter, one run is enough.
     settings: what stands in the result under `settings`; any values that JSON can hold.
+    spread_factor: what the method multiplies the deviation of its samples by where it states the error to expect.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Candidate:
     one_channel: bool = False
     deterministic: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    spread_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -404,18 +406,19 @@ class _Table:
             settings=dict(self.method.settings), mean=mean, std=std, ci95=interval, images=images, notes=self.notes
         )
         if self.samples:
-            result["calibration"] = _calibration(list(self.samples.values()))
+            result["calibration"] = _calibration(list(self.samples.values()), self.method.spread_factor)
         return result
 
 
 _SAMPLE_FIGURES = ("diversity", "stability", "lpips_diversity", "diversity_score")
 
 
-def _calibration(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _calibration(rows: list[dict[str, Any]], factor: float) -> dict[str, Any]:
     """Return the calibration over pictures.
 
     ratio: mean spread^2 over mean squared error of the mean of the samples; mean_ratio: the mean of the pictures'
-    ratios; ideal_ratio: what samples of the true posterior would give, n / (n + 1) for n samples.
+    ratios; ideal_ratio: what samples of the true posterior would give, n / (n + 1) for n samples. stated_ratio: the
+    ratio of the error that the method states, which is `factor` times the spread, squared; its ideal is the same.
     """
     spread, error = [row["spread2"] for row in rows], [row["error2"] for row in rows]
     bounds = statistics.ratio_interval(spread, error)
@@ -427,6 +430,8 @@ def _calibration(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "error2": total,
         "ratio": float(np.mean(spread)) / total if total > 0 else math.inf,
         "ratio_ci95": list(bounds) if bounds is not None else None,
+        "spread_factor": factor,
+        "stated_ratio": factor**2 * float(np.mean(spread)) / total if total > 0 else math.inf,
         "mean_ratio": statistics.mean([row["ratio"] for row in rows]),
         "ideal_ratio": count / (count + 1),
         "rank_correlation": statistics.mean([row["rank_correlation"] for row in rows]),

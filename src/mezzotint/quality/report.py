@@ -185,6 +185,7 @@ def _calibration_rows(evaluation: Evaluation) -> list[list[str]]:
                     str(calibration["samples"]),
                     _number(calibration["ratio"], 3),
                     "-" if bounds is None else f"{_number(bounds[0], 3)} to {_number(bounds[1], 3)}",
+                    _number(calibration["stated_ratio"], 3),
                     _number(calibration["ideal_ratio"], 3),
                     _number(calibration["rank_correlation"], 3),
                     _number(calibration["diversity"], 2),
@@ -192,8 +193,9 @@ def _calibration_rows(evaluation: Evaluation) -> list[list[str]]:
                     *(_number(calibration.get(measure.name), measure.digits) for measure in extra),
                 ]
             )
-    heading = ["method", "samples", "spread² / error²", "95 %", "ideal", "rank correlation", "diversity (levels)"]
-    return [[*heading, "PSNR dB of the mean", *(measure.heading for measure in extra)], *rows] if rows else []
+    heading = ["method", "samples", "spread² / error²", "95 %", "as stated", "ideal", "rank correlation"]
+    heading += ["diversity (levels)", "PSNR dB of the mean"]
+    return [[*heading, *(measure.heading for measure in extra)], *rows] if rows else []
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

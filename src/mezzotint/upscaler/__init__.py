@@ -55,8 +55,8 @@ class Result:
     `image` has the kind of the input (numpy h w c or h w of the same dtype, torch b c H W in [0, 1]; numpy of the
     file's depth for a path); `images` and `records` hold all samples (of a batch, `records` holds one a picture).
     `floats` holds, where asked for, every sample of a single picture as h w c float32 in [0, 1] before it was rounded
-    to the input's kind, without alpha. `spread` is the standard deviation over the samples, one value a pixel (h w
-    float32, 1 = the whole range), None where it was not asked for.
+    to the input's kind, without alpha. `spread` is the error to expect, one value a pixel (h w float32, 1 = the whole
+    range): the standard deviation over the samples times `Upscaler.spread_factor`; None where it was not asked for.
     """
 
     image: Any
@@ -255,7 +255,7 @@ class Upscaler:
             coding=coding.describe(),
             **({} if told is None else {"operator": told.name, "operator_sha256": told.sha256, "noise": told.noise}),
         )
-        return Job(rows, coding, seen, request, settings, samples, reason)
+        return Job(rows, coding, seen, request, settings, samples, reason, chosen.spread_factor(settings.realism))
 
     @torch.no_grad()
     def enlarge(
@@ -415,6 +415,14 @@ class Upscaler:
         return Result(made[0], tuple(made), records[0], tuple(records), tuple(exact), deviation)
 
     # -- the method ---------------------------------------------------------------------------------------------------
+
+    def spread_factor(self, realism: float | None) -> float:
+        """What makes of the deviation between samples at that realism the error to expect of their mean.
+
+        That of the card is for realism 1; with less, samples lie nearer to each other and err about as much.
+        """
+        factor = 1.0 if self.card is None else float(self.card.spread_factor)
+        return factor / realism if realism else factor
 
     def _chosen(
         self, rows: Rows, coding: Coding, *, size: tuple[int, int], consistent: bool | None, file: Path | None

@@ -37,7 +37,8 @@ Sink = Callable[[tuple[int, int, int], np.dtype], RowSink]
 @dataclass(frozen=True)
 class Job:
     """One picture and everything that is asked for it: samples h w n, what they stand for, what was seen in them, the
-    request of the first sample, settings, how many samples, and why its method was chosen, "" where it was named."""
+    request of the first sample, settings, how many samples, why its method was chosen, "" where it was named, and what
+    the deviation of the samples is multiplied by to give the error to expect."""
 
     rows: Rows
     coding: Coding
@@ -46,6 +47,7 @@ class Job:
     settings: Settings
     samples: int
     reason: str = ""
+    spread_factor: float = 1.0
 
     @property
     def estimates(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ class Moments:
         self._coding, self._sink = job.coding, sink
         self._size = job.request.output_size
         self._mean, self._squares = (sink((*self._size, job.coding.channels), np.dtype(np.float32)) for _ in range(2))
-        self._count = 0
+        self._count, self._factor = 0, job.spread_factor
 
     def add(self, rows: Rows) -> None:
         """Add a sample, rows h w n of the job's type."""
@@ -80,12 +82,12 @@ class Moments:
             self._mean[part] = mean
 
     def deviation(self) -> RowSink:
-        """The root of the channels' mean variance (n - 1), rows h w 1 float32, 1 the whole range; two samples at
-        least."""
+        """The root of the channels' mean variance (n - 1), times the job's `spread_factor`: rows h w 1 float32, 1 the
+        whole range; two samples at least."""
         out = self._sink((*self._size, 1), np.dtype(np.float32))
         for part in self._parts():
             variance = self._squares[part] / (self._count - 1)
-            out[part] = np.sqrt(variance.mean(axis=2, keepdims=True))
+            out[part] = self._factor * np.sqrt(variance.mean(axis=2, keepdims=True))
         return out
 
     def _parts(self) -> Iterator[slice]:
