@@ -210,7 +210,9 @@ def test_a_card_with_an_unknown_key(file):
     assert "'brightness'" in refusal(file)
 
 
-@pytest.mark.parametrize("change", [{"scale": -1}, {"scale": "four"}, {"realism_default": 2}, {"spread_factor": 0}, {"name": ""}])
+@pytest.mark.parametrize(
+    "change", [{"scale": -1}, {"scale": "four"}, {"realism_default": 2}, {"spread_factor": 0}, {"name": ""}]
+)
 def test_a_card_with_a_wrong_value(file, change):
     change_card(file, **change)
     assert repr(next(iter(change))) in refusal(file)

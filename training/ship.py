@@ -81,9 +81,8 @@ def attempt(method: PredictRefine, folder: Path, *, steps: int, side: int = 384,
     psnr0, psnr1, lpips0, lpips1, variance, error = np.mean(figures, axis=0)
     calibration = variance / error * (1 + 1 / seeds)
     return (
-        f"{len(figures)} pictures: PSNR {psnr0:.3f} dB of the mean, {psnr1:.3f} of a sample; LPIPS-AlexNet {lpips0:.4f} "
-        f"and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; calibration "
-        f"{calibration:.3f}, spread factor {calibration**-0.5:.2f}"
+        f"{len(figures)} pictures: PSNR {psnr0:.3f} dB of the mean, {psnr1:.3f} of a sample; LPIPS-AlexNet "
+        f"{lpips0:.4f} and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; calibration {calibration:.3f}, spread factor {calibration**-0.5:.2f}"
     )
 
 

@@ -41,7 +41,8 @@ def test_weights_are_shipped_under_the_name_of_their_method(
     trained = methods.build(name, preset="small")
     card = trained.describe().model_copy(update={"data": f"3 pictures, 0.1 megapixels{made}"})
     trained.save_pretrained(tmp_path / "run", card=card)
-    words = ["--hours", "2", "--iterations", "30", "--realism", "0.4", "--spread-factor", "1.4", "--figure", "Set5 y-modern psnr=30.5"]
+    words = ["--hours", "2", "--iterations", "30", "--realism", "0.4", "--spread-factor", "1.4"]
+    words += ["--figure", "Set5 y-modern psnr=30.5"]
     monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), *words])
     ship.main()
     (entry,) = weights.shipped()
