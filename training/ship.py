@@ -82,7 +82,8 @@ def attempt(method: PredictRefine, folder: Path, *, steps: int, side: int = 384,
     calibration = variance / error * (1 + 1 / seeds)
     return (
         f"{len(figures)} pictures: PSNR {psnr0:.3f} dB of the mean, {psnr1:.3f} of a sample; LPIPS-AlexNet "
-        f"{lpips0:.4f} and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; calibration {calibration:.3f}, spread factor {calibration**-0.5:.2f}"
+        f"{lpips0:.4f} and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; "
+        f"calibration {calibration:.3f}, spread factor {calibration**-0.5:.2f}"
     )
 
 
