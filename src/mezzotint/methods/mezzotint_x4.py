@@ -25,6 +25,7 @@ from mezzotint.images import bands, tiles
 from mezzotint.methods.stage import Stage
 from mezzotint.networks.collapsed import fuse
 from mezzotint.networks.critic import BandCritic
+from mezzotint.networks.edsr import Edsr
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
 from mezzotint.networks.widened import widen
@@ -35,6 +36,7 @@ from mezzotint.samplers import Estimate, ancestral, sample
 from mezzotint.schedules import ShiftedCosine
 
 Name = Literal["mezzotint-x4", "mezzotint-x4-real"]
+Kind = Literal["span", "edsr"]
 # The half log-SNR that the refiner is told saturates here: beyond it nothing changes that it could use.
 _LEVEL_LIMIT = 6.0
 
@@ -45,7 +47,7 @@ class PredictRefine(nn.Module):
     Both networks are local: y_hat at a position depends on `reach(steps)` pixels of x to each side and on the noise at
     the same places. `mean` is the predictor alone, the posterior mean. `transform` (of the domain), `bridge` and
     `target` (what the refiner predicts; "eps" not with "flow", which starts without signal) are what
-    `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named, are what
+    `benchmarks/design.py` compares; UsageError for others. `predictor` names the network of the mean. `steps`, those of sampling where none are named, are what
     the stage "scored" trains for: it may change from stage to stage.
     """
 
@@ -55,6 +57,7 @@ class PredictRefine(nn.Module):
         name: Name = "mezzotint-x4",
         scale: int = 4,
         preset: str = "shipped",
+        predictor: Kind = "span",
         channels: int = 32,
         blocks: int = 6,
         refiner_channels: int = 64,
@@ -66,7 +69,10 @@ class PredictRefine(nn.Module):
         collapsed: bool = False,
     ) -> None:
         super().__init__()
-        for key, value, known in (("bridge", bridge, tuple(_BRIDGES)), ("target", target, ("v", "y", "eps"))):
+        for key, value, known in (
+            ("predictor", predictor, tuple(_PREDICTORS)), ("bridge", bridge, tuple(_BRIDGES)),
+            ("target", target, ("v", "y", "eps")),
+        ):  # fmt: skip
             if value not in known:
                 raise UsageError(f"{key} {value!r} of {name} is unknown: use one of {', '.join(known)}")
         if steps < 1:
@@ -81,7 +87,7 @@ class PredictRefine(nn.Module):
             "collapsed": collapsed,
         }
         others: dict[str, tuple[str | int, str | int]] = {
-            "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"), "steps": (steps, 4)
+            "predictor": (predictor, "span"), "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"), "steps": (steps, 4)
         }  # fmt: skip
         self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
@@ -90,7 +96,7 @@ class PredictRefine(nn.Module):
         self.scale = scale
         self.domain = SubBand(scale, transform)
         self.bridge = _BRIDGES[bridge]()
-        self.predictor = Span(channels=channels, blocks=blocks, scale=scale, collapsed=collapsed)
+        self.predictor = make_predictor(self.config, scale=scale)
         bands = self.domain.channels
         self.refiner = Refiner(
             bands=bands, guide=channels + bands + 3, channels=refiner_channels, blocks=refiner_blocks
@@ -101,15 +107,24 @@ class PredictRefine(nn.Module):
 
     deviations: Tensor
     free_settings = ("steps",)
-    growing_settings = ("channels",)
+    growing_settings = ("predictor", "channels", "blocks")
 
     def grow_from(self, narrow: PredictRefine) -> None:
-        """Take over what a method with a predictor of fewer channels computes (`Span.grow_from`)."""
-        self.predictor.grow_from(narrow.predictor)
+        """Take over what a method with a SPAN of fewer channels computes (`Span.grow_from`).
+
+        From another kind of predictor only the refiner is taken over, to which the new features say nothing at first.
+        """
         known, other = self.refiner.guide[0], narrow.refiner.guide[0]
         assert isinstance(known, nn.Conv2d) and isinstance(other, nn.Conv2d)
         told = self.domain.channels + 3
         widen(known, other, inputs=[(narrow.predictor.channels, self.predictor.channels), (told, told)])
+        if isinstance(self.predictor, Span) and isinstance(narrow.predictor, Span):
+            self.predictor.grow_from(narrow.predictor)
+        elif type(self.predictor) is type(narrow.predictor):
+            raise UsageError("only a predictor of kind span grows from one of its kind: leave channels and blocks out")
+        else:
+            with torch.no_grad():
+                known.weight[:, : self.predictor.channels] = 0
         same = {"guide.0.weight": known.weight.detach().clone()}
         self.refiner.load_state_dict({**narrow.refiner.state_dict(), **same})
         self.deviations.copy_(narrow.deviations)
@@ -544,7 +559,7 @@ class PredictRefine(nn.Module):
             return self
         settings = {**self.config, "collapsed": False}
         plain = PredictRefine(name=self.name, scale=self.scale, preset=self.preset, **settings)
-        copied = Span(channels=self.config["channels"], blocks=self.config["blocks"], scale=self.scale)
+        copied = make_predictor(self.config, scale=self.scale)
         copied.load_state_dict(self.predictor.state_dict())
         plain.predictor.load_state_dict(fuse(copied).state_dict())
         plain.refiner.load_state_dict(self.refiner.state_dict())
@@ -565,6 +580,16 @@ class _Size:
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
+
+
+_PREDICTORS: dict[str, type[Span] | type[Edsr]] = {"span": Span, "edsr": Edsr}
+
+
+def make_predictor(config: Mapping[str, Any], *, scale: int) -> Span | Edsr:
+    """The network of the mean that the configuration of a card asks for, untrained."""
+    return _PREDICTORS[config.get("predictor", "span")](
+        channels=config["channels"], blocks=config["blocks"], scale=scale, collapsed=config["collapsed"]
+    )
 
 
 _BRIDGES: dict[str, Callable[[], Bridge]] = {"cosine": lambda: VP(ShiftedCosine(log_snr_min=-10.0)), "flow": Flow}
