@@ -26,6 +26,7 @@ BUDGET = {
     "prior": 6.0,
     "lpips": 5.0,
     "dictionary": 4.0,
+    "span": 1.0,
 }
 BUDGET_IN_ALL = 24.0
 # Python's own start takes part in both sides of the ratio; the least of several runs is taken of each.

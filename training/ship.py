@@ -5,6 +5,7 @@
     python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --realism 0.83 \
         --steps 4 --hours 5.3 --iterations 61100 --pictures training,training-large
+    python training/ship.py runs/mezzotint-x4-wide --predictor
     python training/ship.py runs/prior
 
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
@@ -31,6 +32,7 @@ from mezzotint import images, methods, weights
 from mezzotint.data import pictures
 from mezzotint.data.benchmarks import find_pictures
 from mezzotint.methods.mezzotint_x4 import PredictRefine
+from mezzotint.networks.edsr import Edsr
 from mezzotint.noise import Noise
 from mezzotint.operators.resize import imresize_uint8
 from mezzotint.quality import lpips, psnr
@@ -95,6 +97,7 @@ def main() -> None:
     parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
     parser.add_argument("--spread-factor", type=float, default=1.0, help="what --try prints at its end")
+    parser.add_argument("--predictor", action="store_true", help="the network of the mean alone, under its own name")
     parser.add_argument("--average", metavar="FOLDER=SHARE", help="another run, and its share of every weight")
     parser.add_argument("--pictures", default=pictures.TRAINING, help="the lists it was trained on, in their order")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
@@ -111,7 +114,6 @@ def main() -> None:
         steps = options.steps or card.steps_default or method.steps_default
         print(attempt(method.eval(), options.folder_tried, steps=steps))
         return
-    output = options.output or weights.SHIPPED_FOLDER / f"{card.method}.safetensors"
     parts, rows = [], []
     for name in options.pictures.split(","):
         listed = pictures.list_files(name)[0]
@@ -139,7 +141,17 @@ def main() -> None:
         "steps_default": steps,
     }
     kept: tuple[str, ...] = ()
-    if isinstance(method, PredictRefine):
+    if options.predictor:
+        if not isinstance(method, PredictRefine):
+            parser.error(f"--predictor is a part of mezzotint-x4 and its like, not of {card.method}")
+        method = method.fused().predictor
+        name = "edsr" if isinstance(method, Edsr) else "span"
+        config = {key: value for key, value in card.config.items() if key in ("predictor", "channels", "blocks")}
+        about |= {
+            "name": name, "method": name, "config": config, "receptive_field": method.reach, "local": True,
+            "steps_default": None, "realism_default": None, "consistent_default": False,
+        }  # fmt: skip
+    elif isinstance(method, PredictRefine):
         if options.realism is None:
             parser.error("name the default --realism")
         about |= {
@@ -148,6 +160,7 @@ def main() -> None:
             "spread_factor": options.spread_factor,
         }  # fmt: skip
         method, kept = method.fused(), ("deviations",)
+    output = options.output or weights.SHIPPED_FOLDER / f"{about['name']}.safetensors"
     weights.save(output, method.state_dict(), card.model_copy(update=about), keep_float32=kept)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
 

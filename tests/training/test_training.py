@@ -168,8 +168,31 @@ def test_a_predictor_of_more_channels_starts_as_the_one_of_the_initial_weights(t
         assert torch.allclose(before, after, atol=1e-5)
     with pytest.raises(UsageError, match="SPAN of 4 channels cannot grow from one of 6"):
         build_method(read_run(file, changes=(given[0], "config.channels=4")))
-    with pytest.raises(UsageError, match="config.blocks is 3"):
+    with pytest.raises(UsageError, match="use a plain one with the same scale and blocks"):
         build_method(read_run(file, changes=(*given, "config.blocks=3")))
+
+
+def test_the_refiner_is_taken_over_behind_a_predictor_of_another_kind(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    first: Any = build_method(read_run(file, changes=("preset=small", "config.collapsed=false")))
+    for parameter in first.refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    first.deviations.fill_(0.5)
+    first.save_pretrained(tmp_path / "weights")
+    given = (f"initial={tmp_path / 'weights'}", "config.predictor=edsr", "config.channels=12", "config.blocks=1")
+    other: Any = build_method(read_run(file, changes=given))
+    assert type(other.predictor).__name__ == "Edsr" and other.config["predictor"] == "edsr"
+    assert (other.predictor.channels, len(other.predictor.blocks)) == (12, 1)
+    assert torch.equal(other.deviations, first.deviations)
+    own, taken = other.refiner.state_dict(), first.refiner.state_dict()
+    assert all(torch.equal(own[key], taken[key]) for key in own if key != "guide.0.weight")
+    # The new features say nothing at first, what else the refiner is told says what it did.
+    assert torch.equal(own["guide.0.weight"][:, 12:], taken["guide.0.weight"][:, 16:])
+    assert float(own["guide.0.weight"][:, :12].abs().max()) == 0
+    with pytest.raises(UsageError, match="only a predictor of kind span grows"):
+        other.save_pretrained(tmp_path / "edsr")
+        build_method(read_run(file, changes=(f"initial={tmp_path / 'edsr'}", "config.channels=16")))
 
 
 @pytest.mark.parametrize("part", ["predictor", "refiner", "scored"])

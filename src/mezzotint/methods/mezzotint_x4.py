@@ -45,10 +45,10 @@ class PredictRefine(nn.Module):
     """Predictor and refiner of one scale: small pictures x (b, 3, h, w) in [-1, 1] to y_hat (b, 3, s h, s w).
 
     Both networks are local: y_hat at a position depends on `reach(steps)` pixels of x to each side and on the noise at
-    the same places. `mean` is the predictor alone, the posterior mean. `transform` (of the domain), `bridge` and
-    `target` (what the refiner predicts; "eps" not with "flow", which starts without signal) are what
-    `benchmarks/design.py` compares; UsageError for others. `predictor` names the network of the mean. `steps`, those of sampling where none are named, are what
-    the stage "scored" trains for: it may change from stage to stage.
+    the same places. `mean` is the predictor alone, the posterior mean; `predictor` names its network. `transform` (of
+    the domain), `bridge` and `target` (what the refiner predicts; "eps" not with "flow", which starts without signal)
+    are what `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named, are
+    what the stage "scored" trains for: it may change from stage to stage.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class PredictRefine(nn.Module):
             "collapsed": collapsed,
         }
         others: dict[str, tuple[str | int, str | int]] = {
-            "predictor": (predictor, "span"), "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"), "steps": (steps, 4)
+            "predictor": (predictor, "span"), "transform": (transform, "haar"), "bridge": (bridge, "cosine"),
+            "target": (target, "v"), "steps": (steps, 4),
         }  # fmt: skip
         self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
@@ -588,7 +589,7 @@ _PREDICTORS: dict[str, type[Span] | type[Edsr]] = {"span": Span, "edsr": Edsr}
 def make_predictor(config: Mapping[str, Any], *, scale: int) -> Span | Edsr:
     """The network of the mean that the configuration of a card asks for, untrained."""
     return _PREDICTORS[config.get("predictor", "span")](
-        channels=config["channels"], blocks=config["blocks"], scale=scale, collapsed=config["collapsed"]
+        channels=config["channels"], blocks=config["blocks"], scale=scale, collapsed=config.get("collapsed", False)
     )
 
 

@@ -320,7 +320,7 @@ _ROWS: tuple[MethodCard, ...] = (
     ),
     MethodCard(
         name="span",
-        target="mezzotint.baselines.span:build",
+        target="mezzotint.baselines.regression:build_span",
         family="baseline",
         survey_section="2",
         paper="Wan et al., Swift Parameter-free Attention Network for Efficient Super-Resolution, arXiv 2311.12770",

@@ -174,9 +174,9 @@ IDEAS: tuple[Idea, ...] = (
     _at(
         "2",
         "Regression by a network",
-        "baselines.span:build",
+        "baselines.regression:build_span",
         "tests/networks/test_span.py::test_the_published_network_has_150688_parameters",
-        "tests/baselines/test_span.py::test_it_is_the_mean_of_the_model",
+        "tests/baselines/test_regression.py::test_it_is_the_mean_of_the_model",
         methods=("span",),
     ),
     _later("2", "Earlier regression networks", methods=("srcnn", "fsrcnn", "espcn", "edsr", "rcan")),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mezzotint import __version__, methods, weights
-from mezzotint.baselines.span import Predictor
+from mezzotint.baselines.regression import Predictor
 from mezzotint.colour import NAMES as COLOURS
 from mezzotint.data.jpeg_history import read_header
 from mezzotint.errors import InputError, UsageError

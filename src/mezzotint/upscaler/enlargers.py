@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 
-from mezzotint.baselines.span import Predictor
+from mezzotint.baselines.regression import Predictor
 from mezzotint.images import bands, tiles
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.noise import Noise
