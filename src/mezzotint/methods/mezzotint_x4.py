@@ -47,8 +47,8 @@ class PredictRefine(nn.Module):
     Both networks are local: y_hat at a position depends on `reach(steps)` pixels of x to each side and on the noise at
     the same places. `mean` is the predictor alone, the posterior mean; `predictor` names its network. `transform` (of
     the domain), `bridge` and `target` (what the refiner predicts; "eps" not with "flow", which starts without signal)
-    are what `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named, are
-    what the stage "scored" trains for: it may change from stage to stage.
+    are what `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named,
+    are what the stage "scored" trains for: it may change from stage to stage.
     """
 
     def __init__(
