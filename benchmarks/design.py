@@ -76,16 +76,17 @@ class Design:
     sampled: tuple[int, ...] = STEPS
     scored: int | None = None
     features: float = 1.0
+    rate: float = 2e-3
     adversarial: float = 0.0
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         if self.scored is None:
-            return (Phase("refiner", 1.0, self.objective, self.crop, self.batch, 6e-4),)
+            return (Phase("refiner", 1.0, self.objective, self.crop, self.batch, self.rate),)
         features = Objective(perceptual=self.features, perceptual_from=0.0, adversarial=self.adversarial or 1.0)
         last = ("adversarial", 2e-4) if self.adversarial else ("scored", 1e-4)
         return (
-            Phase("refiner", 0.5, self.objective, self.crop, self.batch, 6e-4),
+            Phase("refiner", 0.5, self.objective, self.crop, self.batch, self.rate),
             Phase(last[0], 0.5, features, 24, 2, last[1]),
         )
 
@@ -107,6 +108,7 @@ DESIGNS = (
     Design("bands scored", "as scored 2, of the bands alone, without VGG16", sampled=(2,), scored=2, features=0.0),
     Design("critic", "as scored 2, and a critic of the samples' bands with weight 0.2", sampled=(2,), scored=2,
            adversarial=0.2),
+    Design("slow", "a learning rate of 6e-4 in place of 2e-3", rate=6e-4),
     Design("large crops", "crops of 48 small pixels, 4 of them a batch", crop=48, batch=4),
 )  # fmt: skip
 
