@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mezzotint import weights
 from mezzotint.errors import UsageError, WeightsError
-from mezzotint.methods.mezzotint_x4 import make_predictor
 from mezzotint.networks.edsr import Edsr
+from mezzotint.networks.predictors import make_predictor
 from mezzotint.networks.span import Span
 
 # Weights that hold such a network, and what its tensors' names start with in them.

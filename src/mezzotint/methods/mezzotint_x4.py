@@ -25,7 +25,7 @@ from mezzotint.images import bands, tiles
 from mezzotint.methods.stage import Stage
 from mezzotint.networks.collapsed import fuse
 from mezzotint.networks.critic import BandCritic
-from mezzotint.networks.edsr import Edsr
+from mezzotint.networks.predictors import PREDICTORS, Kind, make_predictor
 from mezzotint.networks.refiner import Refiner
 from mezzotint.networks.span import Span
 from mezzotint.networks.widened import widen
@@ -36,7 +36,6 @@ from mezzotint.samplers import Estimate, ancestral, sample
 from mezzotint.schedules import ShiftedCosine
 
 Name = Literal["mezzotint-x4", "mezzotint-x4-real"]
-Kind = Literal["span", "edsr"]
 # The half log-SNR that the refiner is told saturates here: beyond it nothing changes that it could use.
 _LEVEL_LIMIT = 6.0
 
@@ -70,7 +69,7 @@ class PredictRefine(nn.Module):
     ) -> None:
         super().__init__()
         for key, value, known in (
-            ("predictor", predictor, tuple(_PREDICTORS)), ("bridge", bridge, tuple(_BRIDGES)),
+            ("predictor", predictor, tuple(PREDICTORS)), ("bridge", bridge, tuple(_BRIDGES)),
             ("target", target, ("v", "y", "eps")),
         ):  # fmt: skip
             if value not in known:
@@ -581,16 +580,6 @@ class _Size:
 
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
-
-
-_PREDICTORS: dict[str, type[Span] | type[Edsr]] = {"span": Span, "edsr": Edsr}
-
-
-def make_predictor(config: Mapping[str, Any], *, scale: int) -> Span | Edsr:
-    """The network of the mean that the configuration of a card asks for, untrained."""
-    return _PREDICTORS[config.get("predictor", "span")](
-        channels=config["channels"], blocks=config["blocks"], scale=scale, collapsed=config.get("collapsed", False)
-    )
 
 
 _BRIDGES: dict[str, Callable[[], Bridge]] = {"cosine": lambda: VP(ShiftedCosine(log_snr_min=-10.0)), "flow": Flow}
