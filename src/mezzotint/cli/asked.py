@@ -148,7 +148,7 @@ def asked(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help=f"Write where samples differ: their deviation times the factor of the card, and times {SPREAD_GAIN:g}.",
+            help=f"Write where samples differ: their deviation, by the factor of the card, times {SPREAD_GAIN:g}.",
         ),
     ] = None,
     realism: Annotated[

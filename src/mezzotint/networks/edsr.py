@@ -32,7 +32,8 @@ class Edsr(nn.Module):
 
     The baseline of EDSR (Lim et al. 2017, arXiv 1707.02921): head, residual blocks without normalisation, tail, a skip
     around both. It differs from the published network in the bicubic skip, in one 3x3 to scale^2 phases in place of
-    a convolution and a shuffle for every factor of 2, and in blocks that begin as the identity. Strictly local: the receptive field reaches `reach` pixels of x to each side.
+    a convolution and a shuffle for every factor of 2, and in blocks that begin as the identity. Strictly local: the
+    receptive field reaches `reach` pixels of x to each side.
     """
 
     def __init__(self, *, channels: int = 48, blocks: int = 8, scale: int = 4, collapsed: bool = False) -> None:

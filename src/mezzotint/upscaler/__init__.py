@@ -55,9 +55,9 @@ class Result:
     `image` has the kind of the input (numpy h w c or h w of the same dtype, torch b c H W in [0, 1]; numpy of the
     file's depth for a path); `images` and `records` hold all samples (of a batch, `records` holds one a picture).
     `floats` holds, where asked for, every sample of a single picture as h w c float32 in [0, 1] before it was rounded
-    to the input's kind, without alpha. `spread` is the standard deviation over the samples times `Upscaler.spread_factor`,
-    one value a pixel (h w float32, 1 = the whole range): the error to expect, where the card has a measured factor and
-    not 1; None where it was not asked for.
+    to the input's kind, without alpha. `spread` is the standard deviation over the samples times
+    `Upscaler.spread_factor`, one value a pixel (h w float32, 1 = the whole range): the error to expect, where the card
+    has a measured factor and not 1; None where it was not asked for.
     """
 
     image: Any
