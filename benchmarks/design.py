@@ -167,7 +167,7 @@ def run_of(phase: Phase, *, pictures: Path, folder: Path, steps: int, seed: int,
         method="mezzotint-x4", preset="shipped", stage=phase.stage, scale=SCALE, output=folder, steps=steps,
         batch=phase.batch, seed=seed, threads=threads,
         pictures=Pictures(folder=pictures, names=None, crop=phase.crop),
-        optimiser=Optimiser(rate=phase.rate, warmup=0.02, ema=0.998 if phase.share == 1 else 0.99),
+        optimiser=Optimiser(rate=phase.rate, warmup=0.02, ema=0.99),
         objective=phase.objective,
     )  # fmt: skip
 

@@ -162,7 +162,7 @@ def test_added_weights_are_listed_and_verified(
 def test_doctor_says_what_works(command: Command) -> None:
     outcome = command("doctor")
     assert outcome.status == 0, outcome.out
-    for word in ("torch 2", "threads", "jpeg, png, webp", "256x256", "everything works"):
+    for word in ("torch 2", "threads", "png, jpeg, tiff, webp, avif, ppm, pfm", "256x256", "everything works"):
         assert word in outcome.out
 
 
