@@ -5,7 +5,7 @@
     python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --realism 0.83 \
         --steps 4 --hours 5.3 --iterations 61100 --pictures training,training-large
-    python training/ship.py runs/mezzotint-x4-wide --predictor
+    python training/ship.py runs/span-wide --predictor
     python training/ship.py runs/prior
 
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
@@ -146,7 +146,7 @@ def main() -> None:
             parser.error(f"--predictor is a part of mezzotint-x4 and its like, not of {card.method}")
         method = method.fused().predictor
         name = "edsr" if isinstance(method, Edsr) else "span"
-        config = {key: value for key, value in card.config.items() if key in ("predictor", "channels", "blocks")}
+        config = {key: card.config[key] for key in ("predictor", "channels", "blocks", "collapsed")}
         about |= {
             "name": name, "method": name, "config": config, "receptive_field": method.reach, "local": True,
             "steps_default": None, "realism_default": None, "consistent_default": False,

@@ -28,7 +28,7 @@ def test_it_is_the_mean_of_the_model(saved: tuple[Path, mezzotint_x4.PredictRefi
 def test_a_network_alone_is_read_without_its_prefix(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     method = mezzotint_x4.build(preset="small", config={"predictor": kind, "collapsed": False}).eval()
-    config = {"predictor": kind, "channels": 16, "blocks": 2}
+    config = {"predictor": kind, "channels": 16, "blocks": 2, "collapsed": False}
     card = method.describe().model_copy(update={"name": "span", "method": "span", "config": config})
     weights.save(tmp_path / "alone.safetensors", method.predictor.state_dict(), card, precision="float32")
     x = torch.rand(1, 3, 6, 9)

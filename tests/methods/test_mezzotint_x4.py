@@ -200,7 +200,8 @@ def test_its_bridge_and_step_pass_the_public_checks(method: PredictRefine) -> No
 
 
 def test_settings_change_the_preset_and_leave_the_rest_of_it() -> None:
-    assert methods.build("mezzotint-x4", config={}).config["collapsed"]
+    plain = methods.build("mezzotint-x4", config={}).config
+    assert (plain["predictor"], plain["channels"], plain["collapsed"]) == ("edsr", 48, False)
     changed = methods.build("mezzotint-x4", preset="small", config={"refiner_blocks": 3}).config
     assert (changed["collapsed"], changed["channels"], changed["refiner_blocks"]) == (True, 16, 3)
 

@@ -56,7 +56,7 @@ def load(path: str | Path) -> Predictor:
     network = make_predictor(card.config, scale=scale)
     network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     network.eval().requires_grad_(False)
-    return Predictor(network, scale, card.config.get("predictor", "span"))
+    return Predictor(network, scale, card.config["predictor"])
 
 
 def build_span() -> Predictor:

@@ -56,9 +56,9 @@ class PredictRefine(nn.Module):
         name: Name = "mezzotint-x4",
         scale: int = 4,
         preset: str = "shipped",
-        predictor: Kind = "span",
-        channels: int = 32,
-        blocks: int = 6,
+        predictor: Kind = "edsr",
+        channels: int = 48,
+        blocks: int = 8,
         refiner_channels: int = 64,
         refiner_blocks: int = 6,
         transform: Transform = "haar",
@@ -79,6 +79,7 @@ class PredictRefine(nn.Module):
         if (bridge, target) == ("flow", "eps"):
             raise UsageError("bridge flow starts without signal, which target eps divides by: use target v or y")
         self.config: dict[str, Any] = {
+            "predictor": predictor,
             "channels": channels,
             "blocks": blocks,
             "refiner_channels": refiner_channels,
@@ -86,8 +87,8 @@ class PredictRefine(nn.Module):
             "collapsed": collapsed,
         }
         others: dict[str, tuple[str | int, str | int]] = {
-            "predictor": (predictor, "span"), "transform": (transform, "haar"), "bridge": (bridge, "cosine"),
-            "target": (target, "v"), "steps": (steps, 4),
+            "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"),
+            "steps": (steps, 4),
         }  # fmt: skip
         self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
@@ -586,12 +587,15 @@ _BRIDGES: dict[str, Callable[[], Bridge]] = {"cosine": lambda: VP(ShiftedCosine(
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "shipped": {},
-    "small": {"channels": 16, "blocks": 2, "refiner_channels": 16, "refiner_blocks": 2},
-}
+    "small": {
+        "predictor": "span", "channels": 16, "blocks": 2, "refiner_channels": 16, "refiner_blocks": 2,
+        "collapsed": True,
+    },
+}  # fmt: skip
 
 
 def build(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
-    """Build the method untrained, its predictor in training form; `config` of a card or run file changes the preset."""
+    """Build the method untrained; `config` of a card or run file changes the preset."""
     return _build("mezzotint-x4", scale=scale, preset=preset, config=config)
 
 
@@ -606,7 +610,7 @@ def _build(name: Name, *, scale: float, preset: str, config: Mapping[str, Any] |
     if preset not in _PRESETS:
         raise UsageError(f"{name} has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
     try:
-        settings = {"collapsed": True, **_PRESETS[preset], **(config or {})}
+        settings = {**_PRESETS[preset], **(config or {})}
         return PredictRefine(name=name, scale=int(scale), preset=preset, **settings)
     except TypeError as error:
         raise UsageError(f"configuration of {name}: {error}") from None

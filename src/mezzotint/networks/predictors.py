@@ -14,6 +14,6 @@ PREDICTORS: dict[Kind, type[Span] | type[Edsr]] = {"span": Span, "edsr": Edsr}
 
 def make_predictor(config: Mapping[str, Any], *, scale: int) -> Span | Edsr:
     """The network of the mean that the configuration of a card asks for, untrained."""
-    return PREDICTORS[config.get("predictor", "span")](
-        channels=config["channels"], blocks=config["blocks"], scale=scale, collapsed=config.get("collapsed", False)
+    return PREDICTORS[config["predictor"]](
+        channels=config["channels"], blocks=config["blocks"], scale=scale, collapsed=config["collapsed"]
     )
