@@ -57,18 +57,18 @@ def mix(method: nn.Module, other: nn.Module, share: float) -> None:
 
 
 @torch.no_grad()
-def attempt(method: PredictRefine, folder: Path, *, steps: int, side: int = 384, seeds: int = 4) -> str:
+def attempt(method: PredictRefine, folder: Path, *, steps: int, shrink: float, side: int = 384, seeds: int = 4) -> str:
     """Measure mean and samples on the middle of every picture of a folder: protocol y-modern, not corrected, float.
 
-    The pictures are halved first, which makes photographs of today as sharp in every pixel as those of the usual sets.
-    Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right, and
+    The pictures are shrunk by `shrink` first, 2 makes photographs of today as sharp in every pixel as those of the
+    usual sets. Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right, and
     the spread factor is what makes it 1.
     """
     figures, scale = [], int(method.scale)
     for path in find_pictures(folder):
         pixels = images.read_plain(path).pixels
         pixels = np.repeat(pixels, 3 // pixels.shape[2], axis=2)
-        planes = imresize_uint8(torch.from_numpy(pixels).permute(2, 0, 1), scale=0.5)
+        planes = imresize_uint8(torch.from_numpy(pixels).permute(2, 0, 1), scale=1 / shrink)
         height, width = (min(side, n // scale * scale) for n in planes.shape[1:])
         top, left = ((n - size) // 2 for n, size in zip(planes.shape[1:], (height, width), strict=True))
         planes = planes[:, top : top + height, left : left + width]
@@ -98,21 +98,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
     parser.add_argument("--spread-factor", type=float, default=1.0, help="what --try prints at its end")
     parser.add_argument("--predictor", action="store_true", help="the network of the mean alone, under its own name")
-    parser.add_argument("--average", metavar="FOLDER=SHARE", help="another run, and its share of every weight")
+    parser.add_argument(
+        "--average",
+        action="append",
+        default=[],
+        metavar="FOLDER=SHARE",
+        help="another run, and its share of every weight; several are mixed in one after the other",
+    )
     parser.add_argument("--pictures", default=pictures.TRAINING, help="the lists it was trained on, in their order")
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--try", dest="folder_tried", type=Path, metavar="FOLDER", help="measure, and write nothing")
+    parser.add_argument("--shrink", type=float, default=2.0, help="by how much --try shrinks its pictures first")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
-    if options.average is not None:
-        other, _, share = options.average.rpartition("=")
+    for text in options.average:
+        other, _, share = text.rpartition("=")
         mix(method, methods.load(other), float(share))
     if options.folder_tried is not None:
         if not isinstance(method, PredictRefine):
             parser.error(f"--try measures mezzotint-x4 and its like, not {card.method}")
         steps = options.steps or card.steps_default or method.steps_default
-        print(attempt(method.eval(), options.folder_tried, steps=steps))
+        print(attempt(method.eval(), options.folder_tried, steps=steps, shrink=options.shrink))
         return
     parts, rows = [], []
     for name in options.pictures.split(","):

@@ -132,6 +132,22 @@ _ENTRIES: tuple[Entry, ...] = (
         arxiv="2311.12770",
     ),
     Entry(
+        "lim2017enhanced",
+        "inproceedings",
+        "Enhanced Deep Residual Networks for Single Image Super-Resolution",
+        (
+            ("Lim", "Bee"),
+            ("Son", "Sanghyun"),
+            ("Kim", "Heewon"),
+            ("Nah", "Seungjun"),
+            ("Lee", "Kyoung Mu"),
+        ),
+        2017,
+        booktitle=_CVPR_WORKSHOPS,
+        arxiv="1707.02921",
+        doi="10.1109/CVPRW.2017.151",
+    ),
+    Entry(
         "saharia2023sr3",
         "article",
         "Image Super-Resolution via Iterative Refinement",
@@ -773,6 +789,7 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("colour", "wavelet"): ("wang2024stablesr",),
     ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
     ("network", "span"): ("wan2023span",),
+    ("network", "edsr"): ("lim2017enhanced",),
     ("network", "refiner"): (OURS,),
     ("network", "local-unet"): (OURS,),
     ("sampler", "ancestral"): ("ho2020denoising",),
@@ -807,23 +824,22 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
 }
 """The papers of each measure of quality."""
 
-# What the small pictures that a method of ours was trained on were made by.
-_OWN = {"mezzotint-x4": (), "mezzotint-x4-real": (("degradations of the training", "wang2021realesrgan"),)}
-_PREDICTOR = ("predictor span", "wan2023span")
+# The predictor of a method of ours, and what the small pictures that it was trained on were made by.
+_OWN: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "mezzotint-x4": (("predictor edsr", "lim2017enhanced"),),
+    "mezzotint-x4-real": (("predictor span", "wan2023span"), ("degradations of the training", "wang2021realesrgan")),
+}
 _OWN_CHOICES = (
-    _PREDICTOR,
     ("prediction v", "salimans2022progressive"),
     ("learned variance", "nichol2021improved"),
     ("schedule shifted-cosine", "hoogeboom2023simple"),
 )
 # Choices of a method that are no axis of the table, by their name and what they are.
 _CHOICES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    **{name: (*_OWN_CHOICES, *made) for name, made in _OWN.items()},
+    **{name: (*own, *_OWN_CHOICES) for name, own in _OWN.items()},
     # Every solver runs on the prior of this package.
     **{name: (("prior", "karras2022elucidating"),) for name in _SOLVERS},
 }
-# What is left of a refining method where nothing is refined, at realism 0.
-_MEAN_ONLY: Mapping[str, tuple[tuple[str, str], ...]] = {name: (_PREDICTOR, *made) for name, made in _OWN.items()}
 # The strength at which a kind of guidance does nothing; None where it has no strength.
 _UNGUIDED = {"classifier-free": 1.0, "classifier": 0.0, "gradient": None}
 _NOISE = (("noise Philox", "salmon2011parallel"), ("noise Box-Muller", "box1958note"))
@@ -918,8 +934,8 @@ def _known(name: str) -> MethodCard:
 def _parts(card: MethodCard, *, realism: float | None, guidance: float | None) -> list[tuple[str, str]]:
     """Return (part, key of its paper) for all that a method uses at a realism and a strength of guidance, None for the
     whole of it."""
-    if realism == 0 and card.name in _MEAN_ONLY:
-        return list(_MEAN_ONLY[card.name])
+    if realism == 0 and card.name in _OWN:  # nothing is refined
+        return list(_OWN[card.name])
     used = [(f"method {card.name}", key) for key in METHODS[card.name]]
     for field in fields(card.axes):
         value = _guide(card, guidance) if field.name == "guidance" else getattr(card.axes, field.name)
