@@ -97,6 +97,7 @@ DESIGNS = (
     Design("flow", "a straight line from noise to the residual in place of the cosine", {"bridge": "flow"}),
     Design("clean", "predicts the clean bands in place of v", {"target": "y"}),
     Design("noise", "predicts the noise in place of v", {"target": "eps"}),
+    Design("clean cells", "cells and clean together", {"transform": "cells", "target": "y"}),
     Design("perceptual", "LPIPS-VGG16 with weight 0.1 in the last 30 % of the steps",
            objective=Objective(perceptual=0.1)),
     Design("narrow", "48 channels: more steps", {"refiner_channels": 48}),

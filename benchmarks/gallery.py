@@ -42,7 +42,7 @@ ZOOM = 2
 ROW = 4
 QUALITY = 90
 """Of the sheets as WebP, whose halved colour loses nothing where every pixel is repeated; figures are of the pixels."""
-SEEN = "a77d2bbc"
+SEEN = "4a95f4bd"
 """The weights whose results the sentences were written on, as their digest begins."""
 
 
@@ -76,8 +76,8 @@ GALLERY = (
         "A face",
         Crop(SET, "girl", 164, 344),
         "Realism 0 is soft and still a face: the teeth are one band, the lashes a dark rim. The default sharpens "
-        "eyes and lips and leaves most of the skin alone. At realism 1 the two seeds have different eyes, and lips "
-        "and the edge of the cheek get a fine grain like crumbs. Nobody should be recognised by any of these.",
+        "eyes and lips and leaves the skin alone; the eyes are streaks on a closer look. At realism 1 the two seeds "
+        "have different eyes, and the second has crumbs along the lips. Nobody should be recognised by any of these.",
     ),
     Shown(
         "windows",
@@ -110,24 +110,25 @@ GALLERY = (
         "fur",
         "Fur",
         Crop(SET, "dog", 280, 400),
-        "Meant as a success, and half of one: the coat gets a texture, short and woolly where the true hair is long "
-        "and smooth, and the fine hairs that cross the picture are gone at every realism. By LPIPS realism 0 is the "
-        "nearest.",
+        "Meant as a success, and half of one: the coat gets a little texture where light and dark meet, short and "
+        "woolly where the true hair is long and smooth, and the fine hairs that cross the picture are gone at every "
+        "realism. By LPIPS realism 0 is the nearest.",
     ),
     Shown(
         "grass",
         "Grass",
         Crop(SET, "grass", 300, 200),
         "Realism 0 has the strong blades and a blur between them. The default and realism 1 fill it with what looks "
-        "like moss and small leaves rather than blades; the strong blades get frayed edges.",
+        "like moss rather than blades, in places with fine upright lines as of a weave; the strong blades get frayed "
+        "edges.",
     ),
     Shown(
         "water",
         "Water",
         Crop(SET, "waves", 360, 260),
-        "The true foam is full of small dark bubbles; realism 0 wipes them off. From the default on the foam has a "
-        "texture again, and two seeds place it differently. It is finer and paler than the true one, and rough along "
-        "the crests where the water is smooth.",
+        "The true foam is full of small dark bubbles; realism 0 wipes them off. From the default on some of the foam "
+        "has a texture again, finer and paler than the true one, and two seeds place it differently; the brightest "
+        "part stays smooth. Along the crests fine level strokes appear where the water is smooth.",
     ),
 )
 
@@ -211,8 +212,8 @@ def page(content: dict[str, Any], every: Sequence[Shown] = GALLERY) -> str:
         "",
         f"Crops of 128x128 pixels of photographs of {SET} (CC0), none of them in training, shown with every pixel "
         f"repeated {ZOOM} x {ZOOM}. Reduced by {SCALE} with MATLAB's bicubic and enlarged again, corrected as by "
-        "default. Realism 0 is the mean, realism 1 a sample; the spread is the standard deviation of "
-        f"{SAMPLES} samples at each pixel, times {SPREAD_GAIN}, so that it is bright where detail is a guess. "
+        f"default. Realism 0 is the mean, realism 1 a sample; the spread is that of {SAMPLES} samples at each pixel as "
+        f"`--spread` writes it, the error to expect times {SPREAD_GAIN}: bright where detail is a guess. "
         "LPIPS is that of AlexNet (lower looks nearer). Made by `python -m benchmarks.gallery`, with figures in "
         f"`benchmarks/results/gallery.json`; weights {content['weights'][:8]}.",
         "",

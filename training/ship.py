@@ -3,16 +3,17 @@
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
     python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
-    python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --realism 0.83 \
-        --steps 4 --hours 5.3 --iterations 61100 --pictures training,training-large
+    python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-scored=0.15 \
+        --average runs/mezzotint-x4-adversarial=0.25 --realism 0.86 --steps 4 --spread-factor 1.58 --hours 4.1 \
+        --iterations 43320 --pictures training,training-large
     python training/ship.py runs/span-wide --predictor
     python training/ship.py runs/prior
 
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
 iterations are those of the run in the folder unless they are given, as for a method of two stages. `--average` mixes
-in the weights of another run that went on from this one: their mean is often better than either (Wortsman et al. 2022,
-arXiv 2203.05482). What is mixed is chosen by `--try FOLDER`, which writes nothing and prints the figures of what would
-be shipped, on pictures that neither training nor the tables of docs/realism.md use, such as those of GB82:
+in the weights of another run that this one comes from or that came from it: their mean is often better than either
+(Wortsman et al. 2022, arXiv 2203.05482). What is mixed is chosen by `--try FOLDER`, which writes nothing and prints the figures of what would
+be shipped, on pictures that the tables of docs/realism.md do not use, such as those of GB82:
 
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
 """

@@ -195,6 +195,21 @@ def test_the_refiner_is_taken_over_behind_a_predictor_of_another_kind(tmp_path: 
         build_method(read_run(file, changes=(f"initial={tmp_path / 'edsr'}", "config.channels=16")))
 
 
+@pytest.mark.parametrize("change", ["transform=cells", "target=y", "refiner_blocks=3", "refiner_channels=24"])
+def test_another_refiner_is_made_behind_the_predictor_of_the_initial_weights(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    first: Any = build_method(read_run(file, changes=("preset=small", "config.collapsed=false")))
+    first.deviations.fill_(0.5)
+    first.save_pretrained(tmp_path / "weights")
+    key, value = change.split("=")
+    made: Any = build_method(read_run(file, changes=(f"initial={tmp_path / 'weights'}", f"config.{change}")))
+    assert str(made.config[key]) == value
+    taken, own = first.predictor.state_dict(), made.predictor.state_dict()
+    assert all(torch.equal(taken[name], own[name]) for name in taken)
+    assert not made.refiner.out.weight.any() and torch.equal(made.deviations, torch.ones(48))
+
+
 @pytest.mark.parametrize("part", ["predictor", "refiner", "scored"])
 def test_the_run_files_of_the_realistic_model_degrade_and_start_from_the_clean_one(part: str) -> None:
     run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x4-real-{part}.toml")

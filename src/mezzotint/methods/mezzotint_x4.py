@@ -108,27 +108,37 @@ class PredictRefine(nn.Module):
 
     deviations: Tensor
     free_settings = ("steps",)
-    growing_settings = ("predictor", "channels", "blocks")
+    growing_settings = (
+        "predictor", "channels", "blocks", "transform", "target", "refiner_channels", "refiner_blocks"
+    )  # fmt: skip
 
-    def grow_from(self, narrow: PredictRefine) -> None:
-        """Take over what a method with a SPAN of fewer channels computes (`Span.grow_from`).
+    def grow_from(self, other: PredictRefine) -> None:
+        """Take over what another method computes, as far as the networks are of one kind.
 
-        From another kind of predictor only the refiner is taken over, to which the new features say nothing at first.
+        A predictor of the same size is taken over, a SPAN also by one with more channels (`Span.grow_from`). Behind
+        another predictor the refiner is taken over all the same, and its features say nothing to it at first. A refiner
+        of another size, domain or target is left as it is, untrained.
         """
-        known, other = self.refiner.guide[0], narrow.refiner.guide[0]
-        assert isinstance(known, nn.Conv2d) and isinstance(other, nn.Conv2d)
-        told = self.domain.channels + 3
-        widen(known, other, inputs=[(narrow.predictor.channels, self.predictor.channels), (told, told)])
-        if isinstance(self.predictor, Span) and isinstance(narrow.predictor, Span):
-            self.predictor.grow_from(narrow.predictor)
-        elif type(self.predictor) is type(narrow.predictor):
+        sizes = ("predictor", "channels", "blocks", "collapsed")
+        if all(self.config[key] == other.config[key] for key in sizes):
+            self.predictor.load_state_dict(other.predictor.state_dict())
+        elif isinstance(self.predictor, Span) and isinstance(other.predictor, Span):
+            self.predictor.grow_from(other.predictor)
+        elif type(self.predictor) is type(other.predictor):
             raise UsageError("only a predictor of kind span grows from one of its kind: leave channels and blocks out")
-        else:
+        own, given = ({**m.config, "domain": m.domain, "target": m.target} for m in (self, other))
+        if any(own[key] != given[key] for key in ("domain", "target", "refiner_channels", "refiner_blocks")):
+            return
+        known, narrow = self.refiner.guide[0], other.refiner.guide[0]
+        assert isinstance(known, nn.Conv2d) and isinstance(narrow, nn.Conv2d)
+        told = self.domain.channels + 3
+        widen(known, narrow, inputs=[(other.predictor.channels, self.predictor.channels), (told, told)])
+        if type(self.predictor) is not type(other.predictor):
             with torch.no_grad():
                 known.weight[:, : self.predictor.channels] = 0
         same = {"guide.0.weight": known.weight.detach().clone()}
-        self.refiner.load_state_dict({**narrow.refiner.state_dict(), **same})
-        self.deviations.copy_(narrow.deviations)
+        self.refiner.load_state_dict({**other.refiner.state_dict(), **same})
+        self.deviations.copy_(other.deviations)
 
     def reach(self, steps: int) -> int:
         """Pixels of x to each side that an output pixel depends on after `steps` steps."""

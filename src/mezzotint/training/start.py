@@ -183,8 +183,8 @@ def build_method(run: Run) -> nn.Module:
     """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
 
     `initial` may be of a method with the same networks under another name, as mezzotint-x4 for mezzotint-x4-real, and
-    the method's `free_settings`, which no weight depends on, may differ. Its `growing_settings` may be larger: then it
-    starts as what `initial` computes, with further channels whose weights depend on the seed alone.
+    the method's `free_settings`, which no weight depends on, may differ. Its `growing_settings` may differ too: then it
+    takes over what it can (`grow_from`), and the weights of the rest depend on the seed alone.
     Raises UsageError for settings that the method does not have, or that `initial` has otherwise.
     """
     if run.initial is not None:
@@ -218,9 +218,9 @@ def _build(run: Run, *, scale: float, preset: str, config: Mapping[str, Any]) ->
 
 
 class _Growing(Protocol):
-    """A method whose networks may take over what narrower ones compute."""
+    """A method whose networks may take over what others compute."""
 
-    def grow_from(self, narrow: nn.Module) -> None: ...
+    def grow_from(self, other: nn.Module) -> None: ...
 
 
 def _same_networks(one: str, other: str) -> bool:
