@@ -12,8 +12,8 @@
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
 iterations are those of the run in the folder unless they are given, as for a method of two stages. `--average` mixes
 in the weights of another run that this one comes from or that came from it: their mean is often better than either
-(Wortsman et al. 2022, arXiv 2203.05482). What is mixed is chosen by `--try FOLDER`, which writes nothing and prints the figures of what would
-be shipped, on pictures that the tables of docs/realism.md do not use, such as those of GB82:
+(Wortsman et al. 2022, arXiv 2203.05482). What is mixed is chosen by `--try FOLDER`, which writes nothing and prints the
+figures of what would be shipped, on pictures that the tables of docs/realism.md do not use, such as those of GB82:
 
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
 """
@@ -61,9 +61,9 @@ def mix(method: nn.Module, other: nn.Module, share: float) -> None:
 def attempt(method: PredictRefine, folder: Path, *, steps: int, shrink: float, side: int = 384, seeds: int = 4) -> str:
     """Measure mean and samples on the middle of every picture of a folder: protocol y-modern, not corrected, float.
 
-    The pictures are shrunk by `shrink` first, 2 makes photographs of today as sharp in every pixel as those of the
-    usual sets. Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right, and
-    the spread factor is what makes it 1.
+    The pictures are shrunk by `shrink` first: 2 makes photographs of today as sharp in every pixel as those of the
+    usual sets. Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is
+    right, and the spread factor is what makes it 1.
     """
     figures, scale = [], int(method.scale)
     for path in find_pictures(folder):
