@@ -235,13 +235,14 @@ def page(content: dict[str, Any]) -> str:
     lines = [
         "# The design of mezzotint-x4, searched",
         "",
-        f"One change a row: a new refiner behind the shipped predictor, trained for the operations of "
-        f"{content['steps']} steps of the plain",
+        "One change a row, but for *clean cells*: a new refiner behind the shipped predictor, trained for the",
+        f"operations of {content['steps']} steps of the plain",
         "design on the same pictures, so that larger networks have fewer steps. *Scored* designs spend the second half",
         "of the operations on whole samples (stage `scored` or `adversarial`), most of them in VGG16. Made by",
-        "`python benchmarks/design.py`, with figures in `benchmarks/results/design.json`.",
+        f"`python benchmarks/design.py --steps {content['steps']}`, with figures in `benchmarks/results/design.json`.",
         "",
-        f"{content['pictures']} pictures (Set14, every fifth of BSD100), scale 4, protocol y-modern, results in float,",
+        f"{content['pictures']} pictures (of Set14 and of every fifth of BSD100, with `--limit` the first of each),",
+        "scale 4, protocol y-modern, results in float,",
         "without the correction that the command applies. *Realism*: the largest at which the PSNR is not below",
         f"bicubic's ({content['floor']:.2f} dB); LPIPS is AlexNet's, there and of a sample (realism 1). *Calibration*:",
         f"mean variance of {SAMPLES} samples over the mean squared error of their mean, times 1 + 1/{SAMPLES}: 1 is",

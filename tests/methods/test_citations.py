@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from mezzotint import __version__
+from mezzotint import __version__, weights
 from mezzotint.errors import InputError, UsageError
 from mezzotint.methods import citations, table
 from mezzotint.methods.citations import AXES, ENTRIES, MEASURES, METHODS, OURS, Citation, Entry
@@ -178,6 +178,13 @@ def test_a_result_cites_what_its_request_used() -> None:
     resized = citations.of_records([_record(realism=0.0, chain=("mezzotint-x4", "bicubic to 8x12"))])
     assert _keys(resized) == _keys(mean) | {"keys1981cubic"}
     assert "zhang2018lpips" not in _keys(sharp) and "song2021denoising" not in _keys(sharp)
+
+
+@pytest.mark.parametrize("name", ["mezzotint-x4", "mezzotint-x4-real"])
+def test_the_predictor_that_is_cited_is_that_of_the_shipped_weights(name: str) -> None:
+    (card,) = (entry.card for entry in weights.shipped() if entry.card is not None and entry.card.method == name)
+    parts = [part for citation in citations.of_method(name) for part in citation.parts]
+    assert [part for part in parts if part.startswith("predictor ")] == [f"predictor {card.config['predictor']}"]
 
 
 def test_guidance_and_colour_are_cited_where_they_were_used() -> None:

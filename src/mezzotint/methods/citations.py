@@ -789,7 +789,6 @@ AXES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("colour", "wavelet"): ("wang2024stablesr",),
     ("network", "unet"): ("ronneberger2015unet", "ho2020denoising"),
     ("network", "span"): ("wan2023span",),
-    ("network", "edsr"): ("lim2017enhanced",),
     ("network", "refiner"): (OURS,),
     ("network", "local-unet"): (OURS,),
     ("sampler", "ancestral"): ("ho2020denoising",),
