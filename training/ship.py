@@ -16,6 +16,8 @@ in the weights of another run that this one comes from or that came from it: the
 figures of what would be shipped, on pictures that the tables of docs/realism.md do not use, such as those of GB82:
 
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
+    python training/ship.py runs/mezzotint-x4-again --steps 4 --try BSDS399 --every 16 --shrink 1
+    python training/ship.py runs/mezzotint-x4-again --steps 4 --try pictures-large --every 13 --shrink 1
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,15 +61,17 @@ def mix(method: nn.Module, other: nn.Module, share: float) -> None:
 
 
 @torch.no_grad()
-def attempt(method: PredictRefine, folder: Path, *, steps: int, shrink: float, side: int = 384, seeds: int = 4) -> str:
-    """Measure mean and samples on the middle of every picture of a folder: protocol y-modern, not corrected, float.
+def attempt(
+    method: PredictRefine, paths: Sequence[Path], *, steps: int, shrink: float, side: int = 384, seeds: int = 4
+) -> str:
+    """Measure mean and samples on the middle of every picture: protocol y-modern, not corrected, float.
 
     The pictures are shrunk by `shrink` first: 2 makes photographs of today as sharp in every pixel as those of the
     usual sets. Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is
     right, and the spread factor is what makes it 1.
     """
     figures, scale = [], int(method.scale)
-    for path in find_pictures(folder):
+    for path in paths:
         pixels = images.read_plain(path).pixels
         pixels = np.repeat(pixels, 3 // pixels.shape[2], axis=2)
         planes = imresize_uint8(torch.from_numpy(pixels).permute(2, 0, 1), scale=1 / shrink)
@@ -110,6 +115,7 @@ def main() -> None:
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--try", dest="folder_tried", type=Path, metavar="FOLDER", help="measure, and write nothing")
     parser.add_argument("--shrink", type=float, default=2.0, help="by how much --try shrinks its pictures first")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="--try the first of every N pictures only")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
     method, card = methods.load_with_card(options.folder)
@@ -120,7 +126,8 @@ def main() -> None:
         if not isinstance(method, PredictRefine):
             parser.error(f"--try measures mezzotint-x4 and its like, not {card.method}")
         steps = options.steps or card.steps_default or method.steps_default
-        print(attempt(method.eval(), options.folder_tried, steps=steps, shrink=options.shrink))
+        paths = find_pictures(options.folder_tried)[:: options.every]
+        print(attempt(method.eval(), paths, steps=steps, shrink=options.shrink))
         return
     parts, rows = [], []
     for name in options.pictures.split(","):
