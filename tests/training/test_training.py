@@ -195,7 +195,26 @@ def test_the_refiner_is_taken_over_behind_a_predictor_of_another_kind(tmp_path: 
         build_method(read_run(file, changes=(f"initial={tmp_path / 'edsr'}", "config.channels=16")))
 
 
-@pytest.mark.parametrize("change", ["transform=cells", "target=y", "refiner_blocks=3", "refiner_channels=24"])
+def test_a_refiner_of_more_blocks_starts_as_the_one_of_the_initial_weights(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    short: Any = build_method(read_run(file, changes=("preset=small", "config.collapsed=false")))
+    for parameter in short.refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    short.save_pretrained(tmp_path / "weights")
+    given = (f"initial={tmp_path / 'weights'}", "config.refiner_blocks=4")
+    deep: Any = build_method(read_run(file, changes=given))
+    again: Any = build_method(read_run(file, changes=given))
+    assert all(torch.equal(a, b) for a, b in zip(deep.parameters(), again.parameters(), strict=True))
+    x = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before, after = (m.eval().sample(x, steps=2, noise=Noise(1)) for m in (short, deep))
+    assert torch.allclose(before, after, atol=1e-5) and after.std() > 0.1
+    added = deep.refiner.blocks[3]
+    deep.train().loss(torch.rand(1, 3, 36, 28), x, noise=Noise(0)).backward()
+    assert added.second.weight.grad.abs().max() > 0  # it can learn
+
+
+@pytest.mark.parametrize("change", ["transform=cells", "target=y", "refiner_blocks=1", "refiner_channels=24"])
 def test_another_refiner_is_made_behind_the_predictor_of_the_initial_weights(tmp_path: Path, change: str) -> None:
     file = tmp_path / "run.toml"
     file.write_text(RUN.format(output="out"))

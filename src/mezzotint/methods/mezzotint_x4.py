@@ -116,8 +116,9 @@ class PredictRefine(nn.Module):
         """Take over what another method computes, as far as the networks are of one kind.
 
         A predictor of the same size is taken over, a SPAN also by one with more channels (`Span.grow_from`). Behind
-        another predictor the refiner is taken over all the same, and its features say nothing to it at first. A refiner
-        of another size, domain or target is left as it is, untrained.
+        another predictor the refiner is taken over all the same, and its features say nothing to it at first. Blocks
+        that the other refiner does not have come last and begin as the identity. A refiner with fewer blocks, other
+        channels, domain or target is left as it is, untrained.
         """
         sizes = ("predictor", "channels", "blocks", "collapsed")
         if all(self.config[key] == other.config[key] for key in sizes):
@@ -127,7 +128,9 @@ class PredictRefine(nn.Module):
         elif type(self.predictor) is type(other.predictor):
             raise UsageError("only a predictor of kind span grows from one of its kind: leave channels and blocks out")
         own, given = ({**m.config, "domain": m.domain, "target": m.target} for m in (self, other))
-        if any(own[key] != given[key] for key in ("domain", "target", "refiner_channels", "refiner_blocks")):
+        if any(own[key] != given[key] for key in ("domain", "target", "refiner_channels")):
+            return
+        if own["refiner_blocks"] < given["refiner_blocks"]:
             return
         known, narrow = self.refiner.guide[0], other.refiner.guide[0]
         assert isinstance(known, nn.Conv2d) and isinstance(narrow, nn.Conv2d)
@@ -137,7 +140,7 @@ class PredictRefine(nn.Module):
             with torch.no_grad():
                 known.weight[:, : self.predictor.channels] = 0
         same = {"guide.0.weight": known.weight.detach().clone()}
-        self.refiner.load_state_dict({**other.refiner.state_dict(), **same})
+        self.refiner.load_state_dict({**self.refiner.state_dict(), **other.refiner.state_dict(), **same})
         self.deviations.copy_(other.deviations)
 
     def reach(self, steps: int) -> int:
