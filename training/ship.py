@@ -176,6 +176,7 @@ def main() -> None:
         }  # fmt: skip
         method, kept = method.fused(), ("deviations",)
     output = options.output or weights.SHIPPED_FOLDER / f"{about['name']}.safetensors"
+    output.parent.mkdir(parents=True, exist_ok=True)
     weights.save(output, method.state_dict(), card.model_copy(update=about), keep_float32=kept)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
 
