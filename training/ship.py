@@ -16,7 +16,7 @@ in the weights of another run that this one comes from or that came from it: the
 figures of what would be shipped, on pictures that the tables of docs/realism.md do not use, such as those of GB82:
 
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
-    python training/ship.py runs/mezzotint-x4-again --steps 4 --try BSDS399 --every 16 --shrink 1
+    python training/ship.py runs/mezzotint-x4-again --steps 4 --try BSDS399 --every 5 --shrink 1
     python training/ship.py runs/mezzotint-x4-again --steps 4 --try pictures-large --every 13 --shrink 1
 """
 
@@ -118,6 +118,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="--try the first of every N pictures only")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
+    if options.every < 1:
+        parser.error(f"--every {options.every} is below 1, which takes all pictures")
     method, card = methods.load_with_card(options.folder)
     for text in options.average:
         other, _, share = text.rpartition("=")

@@ -150,13 +150,20 @@ def test_the_number_of_steps_may_change_from_stage_to_stage_and_stays_with_the_w
     assert (again.steps_default, card.steps_default) == (2, 2)
 
 
+def with_refiner(file: Path, folder: Path, *changes: str) -> Any:
+    """A small method of a run file whose refiner says something, saved in a folder as initial weights."""
+    file.write_text(RUN.format(output="out"))
+    made: Any = build_method(read_run(file, changes=("preset=small", "config.collapsed=false", *changes)))
+    for parameter in made.refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    made.deviations.fill_(0.5)
+    made.save_pretrained(folder)
+    return made
+
+
 def test_a_predictor_of_more_channels_starts_as_the_one_of_the_initial_weights(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
-    file.write_text(RUN.format(output="out"))
-    narrow: Any = build_method(read_run(file, changes=("preset=small", "config.channels=6", "config.collapsed=false")))
-    for parameter in narrow.refiner.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    narrow.save_pretrained(tmp_path / "weights")
+    narrow = with_refiner(file, tmp_path / "weights", "config.channels=6")
     given = (f"initial={tmp_path / 'weights'}", "config.channels=10")
     wide: Any = build_method(read_run(file, changes=given))
     again: Any = build_method(read_run(file, changes=given))
@@ -174,12 +181,7 @@ def test_a_predictor_of_more_channels_starts_as_the_one_of_the_initial_weights(t
 
 def test_the_refiner_is_taken_over_behind_a_predictor_of_another_kind(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
-    file.write_text(RUN.format(output="out"))
-    first: Any = build_method(read_run(file, changes=("preset=small", "config.collapsed=false")))
-    for parameter in first.refiner.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    first.deviations.fill_(0.5)
-    first.save_pretrained(tmp_path / "weights")
+    first = with_refiner(file, tmp_path / "weights")
     given = (f"initial={tmp_path / 'weights'}", "config.predictor=edsr", "config.channels=12", "config.blocks=1")
     other: Any = build_method(read_run(file, changes=given))
     assert type(other.predictor).__name__ == "Edsr" and other.config["predictor"] == "edsr"
@@ -197,11 +199,7 @@ def test_the_refiner_is_taken_over_behind_a_predictor_of_another_kind(tmp_path: 
 
 def test_a_refiner_of_more_blocks_starts_as_the_one_of_the_initial_weights(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
-    file.write_text(RUN.format(output="out"))
-    short: Any = build_method(read_run(file, changes=("preset=small", "config.collapsed=false")))
-    for parameter in short.refiner.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    short.save_pretrained(tmp_path / "weights")
+    short = with_refiner(file, tmp_path / "weights")
     given = (f"initial={tmp_path / 'weights'}", "config.refiner_blocks=4")
     deep: Any = build_method(read_run(file, changes=given))
     again: Any = build_method(read_run(file, changes=given))
