@@ -12,8 +12,9 @@
 The file has the name of the method that the run trained, mezzotint-x4-real.safetensors in the second line. Hours and
 iterations are those of the run in the folder unless they are given, as for a method of two stages. `--average` mixes
 in the weights of another run that this one comes from or that came from it: their mean is often better than either
-(Wortsman et al. 2022, arXiv 2203.05482). What is mixed is chosen by `--try FOLDER`, which writes nothing and prints the
-figures of what would be shipped, on pictures that the tables of docs/realism.md do not use, such as those of GB82:
+(Wortsman et al. 2022, arXiv 2203.05482). What is mixed, and the gain of the finest octave, are chosen by `--try
+FOLDER`, which writes nothing and prints the figures of what would be shipped, on pictures that the tables of
+docs/realism.md do not use, such as those of GB82:
 
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
     python training/ship.py runs/mezzotint-x4-again --steps 4 --try BSDS399 --every 5 --shrink 1
@@ -60,6 +61,15 @@ def mix(method: nn.Module, other: nn.Module, share: float) -> None:
         value.lerp_(theirs[name].to(value), share)
 
 
+def amplified(method: PredictRefine, gain: float) -> PredictRefine:
+    """Return the same networks with another `fine_gain`."""
+    made = PredictRefine(
+        name=method.name, scale=method.scale, preset=method.preset, **{**method.config, "fine_gain": gain}
+    )
+    made.load_state_dict(method.state_dict())
+    return made
+
+
 @torch.no_grad()
 def attempt(
     method: PredictRefine, paths: Sequence[Path], *, steps: int, shrink: float, side: int = 384, seeds: int = 4
@@ -102,6 +112,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="steps of training, of all stages")
     parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
+    parser.add_argument("--fine-gain", type=float, help="of the finest octave of a sample, where the method has one")
     parser.add_argument("--spread-factor", type=float, default=1.0, help="what --try prints at its end")
     parser.add_argument("--predictor", action="store_true", help="the network of the mean alone, under its own name")
     parser.add_argument(
@@ -124,6 +135,10 @@ def main() -> None:
     for text in options.average:
         other, _, share = text.rpartition("=")
         mix(method, methods.load(other), float(share))
+    if options.fine_gain is not None:
+        if not isinstance(method, PredictRefine):
+            parser.error(f"--fine-gain is for mezzotint-x4 and its like, not {card.method}")
+        method = amplified(method, options.fine_gain)
     if options.folder_tried is not None:
         if not isinstance(method, PredictRefine):
             parser.error(f"--try measures mezzotint-x4 and its like, not {card.method}")
@@ -172,7 +187,8 @@ def main() -> None:
         if options.realism is None:
             parser.error("name the default --realism")
         about |= {
-            "preset": "shipped", "realism_default": options.realism, "receptive_field": method.reach(steps),
+            "config": method.fused().config, "preset": "shipped",
+            "realism_default": options.realism, "receptive_field": method.reach(steps),
             "consistent_default": method.describe().consistent_default, "local": True,
             "spread_factor": options.spread_factor,
         }  # fmt: skip

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -243,6 +244,45 @@ def test_the_stage_scored_walks_as_sampling_does_and_learns_the_spread() -> None
         y0, _, z = method._drawn(x.repeat(64, 1, 1, 1), SequentialNoise(8))
     spread = (method.domain.decode(z, method.deviations)).var(dim=0).mean().sqrt()
     assert float(spread) == pytest.approx(0.1, rel=0.15)
+
+
+def test_fine_gain_amplifies_the_finest_octave_of_a_sample_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    method, gain = mezzotint_x4.build(preset="small"), 1.5
+    amplified = mezzotint_x4.build(preset="small", config={"fine_gain": gain})
+    method.deviations.fill_(0.1)
+    amplified.load_state_dict(method.state_dict())
+    x = _x(1, 3, 9, 8)
+    y0, plain, changed = (m.sample(x, noise=Noise(3), realism=r) for m, r in ((method, 0), (method, 1), (amplified, 1)))
+    assert torch.equal(amplified.mean(x), y0)
+    before, after = (method.domain.encode(y - y0, method.deviations) for y in (plain, changed))
+    # Of 4 x 4 pixels, the mean and three differences of halves are coarse.
+    coarse = [16 * colour + 4 * row + column for colour in range(3) for row in range(2) for column in range(2)]
+    fine = [band for band in range(48) if band not in coarse]
+    assert torch.allclose(after[:, coarse], before[:, coarse], atol=1e-4)
+    assert torch.allclose(after[:, fine], gain * before[:, fine], atol=1e-4)
+    assert before[:, fine].std() > 0.1
+
+    amplified.save_pretrained(tmp_path)
+    assert torch.allclose(methods.load(tmp_path).sample(x, noise=Noise(3)), changed, atol=1e-5)
+    noise = SequentialNoise(0, step=1)
+    assert torch.allclose(
+        amplified._drawn(x, noise)[2], torch.where(method.domain.finest, gain, 1.0)[:, None, None]
+        * method._drawn(x, noise)[2],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"fine_gain": 0.0}, "fine_gain 0.0"),
+        ({"fine_gain": math.nan}, "fine_gain nan"),
+        ({"fine_gain": 2.0, "transform": "cells"}, "no finest octave"),
+    ],
+)
+def test_a_fine_gain_that_cannot_be_is_refused(config: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        mezzotint_x4.build(preset="small", config=config)
 
 
 def _taught(adversarial: float, steps: int = 60) -> tuple[PredictRefine, float]:

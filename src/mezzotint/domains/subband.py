@@ -74,6 +74,17 @@ class SubBand:
     def cell(self) -> int:
         return self.scale
 
+    @property
+    def finest(self) -> Tensor:
+        """Which of the 3 s^2 bands are of the finest octave, along rows or columns or both (bool).
+
+        Raises UsageError for the transform "cells", which has no octaves.
+        """
+        if self.transform == "cells":
+            raise UsageError('the transform "cells" has no finest octave: use "haar"')
+        fine = torch.arange(self.scale) >= (self.scale + 1) // 2
+        return (fine[:, None] | fine).flatten().repeat(3)
+
     def encode(self, residual: Tensor, deviations: Tensor) -> Tensor:
         """Map a residual b 3 H W, sides multiples of the scale, to scaled bands b 3s^2 H/s W/s."""
         height, width = residual.shape[-2:]

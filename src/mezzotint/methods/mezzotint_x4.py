@@ -9,6 +9,7 @@ same networks for pictures that were made small in unknown ways.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,8 @@ class PredictRefine(nn.Module):
     the same places. `mean` is the predictor alone, the posterior mean; `predictor` names its network. `transform` (of
     the domain), `bridge` and `target` (what the refiner predicts; "eps" not with "flow", which starts without signal)
     are what `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named,
-    are what the stage "scored" trains for: it may change from stage to stage.
+    are what the stage "scored" trains for: it may change from stage to stage. So may `fine_gain`, which multiplies the
+    finest octave of a sample's bands (`SubBand.finest`): after a score with a spread below 1, samples lack of it.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class PredictRefine(nn.Module):
         bridge: Literal["cosine", "flow"] = "cosine",
         target: Literal["v", "y", "eps"] = "v",
         steps: int = 4,
+        fine_gain: float = 1.0,
         collapsed: bool = False,
     ) -> None:
         super().__init__()
@@ -76,6 +79,8 @@ class PredictRefine(nn.Module):
                 raise UsageError(f"{key} {value!r} of {name} is unknown: use one of {', '.join(known)}")
         if steps < 1:
             raise UsageError(f"steps {steps} of {name} is below 1")
+        if not 0 < fine_gain < math.inf:
+            raise UsageError(f"fine_gain {fine_gain} of {name} is not a positive number: 1 leaves samples as they are")
         if (bridge, target) == ("flow", "eps"):
             raise UsageError("bridge flow starts without signal, which target eps divides by: use target v or y")
         self.config: dict[str, Any] = {
@@ -86,9 +91,9 @@ class PredictRefine(nn.Module):
             "refiner_blocks": refiner_blocks,
             "collapsed": collapsed,
         }
-        others: dict[str, tuple[str | int, str | int]] = {
+        others: dict[str, tuple[str | float, str | float]] = {
             "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"),
-            "steps": (steps, 4),
+            "steps": (steps, 4), "fine_gain": (fine_gain, 1.0),
         }  # fmt: skip
         self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
@@ -103,11 +108,14 @@ class PredictRefine(nn.Module):
             bands=bands, guide=channels + bands + 3, channels=refiner_channels, blocks=refiner_blocks
         )
         self.register_buffer("deviations", torch.ones(bands))
+        self._gains: Tensor | None = None
+        if fine_gain != 1:
+            self._gains = torch.where(self.domain.finest, fine_gain, 1.0)[:, None, None]
         # In a list, so that no weights of it are saved or loaded.
         self._critics: list[BandCritic] = []
 
     deviations: Tensor
-    free_settings = ("steps",)
+    free_settings = ("steps", "fine_gain")
     growing_settings = (
         "predictor", "channels", "blocks", "transform", "target", "refiner_channels", "refiner_blocks"
     )  # fmt: skip
@@ -313,7 +321,11 @@ class PredictRefine(nn.Module):
                 self.bridge, z, Estimate(estimate, c2=error), None, t, grid[index + 1],
                 lambda: noise.normal("step", index, shape, dtype=torch.float32, device=x.device),  # noqa: B023
             )  # fmt: skip
-        return y0, guide, z
+        return y0, guide, self._amplified(z)
+
+    def _amplified(self, z: Tensor) -> Tensor:
+        """The bands of a sample, of the clean state z that its last step drew."""
+        return z if self._gains is None else z * self._gains.to(z)
 
     # -- sampling ---------------------------------------------------------------------------------------------------
 
@@ -418,7 +430,7 @@ class PredictRefine(nn.Module):
 
         def compose(top: int, bottom: int) -> tuple[Tensor, ...]:
             y0, rows = mean.take(top, bottom, keep=bottom), state.take(top, bottom, keep=bottom)
-            return (y0 + realism * self.domain.decode(rows, self.deviations).to(y0),)
+            return (y0 + realism * self.domain.decode(self._amplified(rows), self.deviations).to(y0),)
 
         return bands.Stage(compose, height=x.height, band=band, scales=(self.scale,))
 
