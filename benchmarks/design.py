@@ -91,7 +91,10 @@ class Design:
         )
 
 
-PLAIN = {"transform": "haar", "bridge": "cosine", "target": "v", "refiner_channels": 64, "refiner_blocks": 6}
+PLAIN = {
+    "transform": "haar", "bridge": "cosine", "target": "v",
+    "refiner_channels": 64, "refiner_blocks": 6, "fine_gain": 1.0,
+}  # fmt: skip
 """The refiner that every design changes in one thing, whatever is shipped by then."""
 
 DESIGNS = (

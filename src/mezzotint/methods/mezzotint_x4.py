@@ -62,7 +62,7 @@ class PredictRefine(nn.Module):
         channels: int = 48,
         blocks: int = 8,
         refiner_channels: int = 64,
-        refiner_blocks: int = 6,
+        refiner_blocks: int = 10,
         transform: Transform = "haar",
         bridge: Literal["cosine", "flow"] = "cosine",
         target: Literal["v", "y", "eps"] = "v",
