@@ -32,6 +32,15 @@ def test_the_card_is_complete(upscaler: Upscaler) -> None:
     assert "photographs" in card.data and card.data_licence and len(card.authors) > 10
 
 
+def test_weights_are_shipped_only_where_they_score_what_they_are_made_for(upscaler: Upscaler) -> None:
+    # Measured by `python -m benchmarks.realism`; bicubic interpolation has 25.961 dB on BSD100.
+    figures, default = upscaler.card.figures, f"{upscaler.card.realism_default:g}"
+    assert figures["Set5 y-modern psnr realism 0"] >= 31.0 and figures["BSD100 y-modern psnr realism 0"] >= 27.1
+    assert figures[f"BSD100 y-modern psnr realism {default}"] >= 25.961
+    mean, usual, sample = (figures[f"BSD100 y-modern lpips realism {realism}"] for realism in ("0", default, "1"))
+    assert usual <= 0.75 * mean and sample <= 0.6 * mean
+
+
 @pytest.mark.parametrize("tile", [48, 160])
 def test_tiles_do_not_show(upscaler: Upscaler, picture: np.ndarray, tile: int) -> None:
     # The contract: at most 1e-4 in float, at most one grey level in at most 0.01 % of the 8-bit samples.
