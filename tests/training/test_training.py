@@ -235,6 +235,18 @@ def test_the_run_files_of_the_realistic_model_degrade_and_start_from_the_clean_o
     if part == "predictor":
         method: Any = build_method(run)
         assert method.name == "mezzotint-x4-real" and find_stage(method.stages, run.stage).name == part
+        assert "fine_gain" not in method.config
+
+
+def test_the_run_files_of_mezzotint_x4_follow_each_other_and_deepen_the_refiner(tmp_path: Path) -> None:
+    changes: tuple[str, ...] = ()
+    for part, blocks in (("predictor", 6), ("refiner", 6), ("scored", 6), ("again", 10), ("adversarial", 10)):
+        run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x4-{part}.toml", changes=changes)
+        method: Any = build_method(run)
+        assert method.config["refiner_blocks"] == blocks
+        assert find_stage(method.stages, run.stage).name == run.stage
+        method.save_pretrained(tmp_path / part)
+        changes = (f"initial={tmp_path / part}",)
 
 
 def test_batches_depend_on_seed_and_step_alone(pairs: Pairs) -> None:

@@ -49,7 +49,7 @@ class PredictRefine(nn.Module):
     the domain), `bridge` and `target` (what the refiner predicts; "eps" not with "flow", which starts without signal)
     are what `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named,
     are what the stage "scored" trains for: it may change from stage to stage. So may `fine_gain`, which multiplies the
-    finest octave of a sample's bands (`SubBand.finest`): after a score with a spread below 1, samples lack of it.
+    finest octave of a sample's bands (`SubBand.finest`): after a score with a spread below 1, samples are short of it.
     """
 
     def __init__(
