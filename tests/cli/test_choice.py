@@ -17,7 +17,7 @@ from mezzotint.errors import UsageError, WeightsError
 from mezzotint.operators.resize import imresize_uint8
 
 Command = Callable[..., "object"]
-CLEAN, REAL = "mezzotint-x4", "mezzotint-x4-real"
+CLEAN, REAL, TWICE = "mezzotint-x4", "mezzotint-x4-real", "mezzotint-x2"
 
 
 @pytest.fixture
@@ -32,6 +32,15 @@ def package(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         weights.save(folder / f"{name}.safetensors", named, card.model_copy(update=own), precision="float32")
     monkeypatch.setattr(weights, "SHIPPED_FOLDER", folder)
     return folder
+
+
+@pytest.fixture
+def with_twice(package: Path) -> Path:
+    """The same, and small weights of the method for twice the size."""
+    sizes = {"channels": 16, "blocks": 2, "refiner_channels": 16, "refiner_blocks": 1}
+    made = mezzotint.build(TWICE, scale=2, config=sizes)
+    weights.save(package / f"{TWICE}.safetensors", made.state_dict(), made.describe())  # pyright: ignore
+    return package
 
 
 @pytest.fixture
@@ -111,6 +120,39 @@ def test_what_is_asked_for_goes_first(command, package, small, tmp_path, words, 
     record = _record(target)
     assert record["request"]["method"] == method
     assert reason in record["reason"] and bool(reason) == bool(record["reason"])
+
+
+@pytest.mark.parametrize(
+    "name, words, method, reason, chain",
+    [
+        ("clean", ("--scale", 2), TWICE, "within their limits, at most twice as large", [TWICE]),
+        ("clean", ("--scale", 1.5), TWICE, "at most twice as large", [TWICE, "bicubic to 120x144"]),
+        ("clean", ("--width", 192), TWICE, "at most twice as large", [TWICE]),
+        ("clean", ("--scale", 2.5), CLEAN, "within their limits", [CLEAN, "bicubic to 200x240"]),
+        ("clean", ("--scale", 2, "--method", CLEAN), CLEAN, "", [CLEAN, "bicubic to 160x192"]),
+        ("coded", ("--scale", 2), REAL, "JPEG quality 40, below 50", [REAL, "bicubic to 160x192"]),
+        ("coded", ("--scale", 2, "--consistent"), TWICE, "what the picture holds, at most twice as large", [TWICE]),
+    ],
+)
+def test_twice_the_size_has_a_method_of_its_own(
+    command, with_twice, small, tmp_path, name, words, method, reason, chain
+) -> None:
+    target = tmp_path / "out.png"
+    assert command("upscale", small[name], "-o", target, *words).status == 0
+    record = _record(target)
+    assert record["request"]["method"] == record["recipe"] == method and record["request"]["chain"] == chain
+    assert record["reason"].endswith(reason)
+    found = command("replay", target, "--input", small[name], "--json")
+    assert found.status == 0 and json.loads(found.out)["difference"]["differing"] == 0, found
+    assert json.loads(command("plan", small[name], "--events", *words).out)["method"] == method
+
+
+def test_twice_the_size_is_chosen_without_the_weights_for_degraded_pictures(command, with_twice, small, tmp_path):
+    (with_twice / f"{REAL}.safetensors").unlink()
+    for scale, method, reason in ((2, TWICE, "at most twice as large"), (3, CLEAN, "more than twice as large")):
+        target = tmp_path / f"{scale}.png"
+        assert command("upscale", small["coded"], "-o", target, "--scale", scale).status == 0
+        assert (_record(target)["request"]["method"], _record(target)["reason"]) == (method, f"auto: {reason}")
 
 
 def test_pictures_that_say_too_little_are_taken_for_clean(command, package, small, photo, tmp_path) -> None:

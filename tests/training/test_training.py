@@ -249,6 +249,46 @@ def test_the_run_files_of_mezzotint_x4_follow_each_other_and_deepen_the_refiner(
         changes = (f"initial={tmp_path / part}",)
 
 
+def test_another_scale_starts_from_what_has_the_same_shape(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    first = with_refiner(file, tmp_path / "weights", "config.refiner_blocks=3")
+    given = (
+        f"initial={tmp_path / 'weights'}", 'method="mezzotint-x2"', "scale=2", "config.refiner_blocks=2"
+    )  # fmt: skip
+    twice: Any = build_method(read_run(file, changes=given))
+    again: Any = build_method(read_run(file, changes=given))
+    assert all(torch.equal(a, b) for a, b in zip(twice.parameters(), again.parameters(), strict=True))
+    own, given_weights = twice.state_dict(), first.state_dict()
+    for key in ("predictor.blocks.1.first.weight", "refiner.level.0.weight", "refiner.blocks.1.first.weight"):
+        assert torch.equal(own[key], given_weights[key])
+    assert own["predictor.phases.weight"].shape[0] == 12 and own["refiner.state.weight"].shape[1] == 12
+    x = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert twice.eval().sample(x, steps=2, noise=Noise(1)).shape == (1, 3, 18, 14)
+    with pytest.raises(UsageError, match="mezzotint-x2 with scale 4: it is for scale 2"):
+        build_method(read_run(file, changes=(*given, "scale=4")))
+
+
+def test_a_method_that_does_not_grow_keeps_the_scale_of_the_initial_weights(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(RUN.format(output="out"))
+    chosen = ('method="sr3"', "preset=small")
+    build_method(read_run(file, changes=chosen)).save_pretrained(tmp_path / "weights")  # pyright: ignore
+    with pytest.raises(UsageError, match="scale is 2, .*weights was made for 4: use that"):
+        build_method(read_run(file, changes=(*chosen, f"initial={tmp_path / 'weights'}", "scale=2")))
+
+
+def test_the_run_files_of_mezzotint_x2_follow_each_other(tmp_path: Path) -> None:
+    changes: tuple[str, ...] = ()
+    for part in ("predictor", "refiner", "adversarial"):
+        run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x2-{part}.toml", changes=changes)
+        method: Any = build_method(run)
+        assert (method.name, method.scale, method.steps_default) == ("mezzotint-x2", 2, 2)
+        assert method.config["refiner_blocks"] == 6 and "fine_gain" not in method.config
+        assert find_stage(method.stages, run.stage).name == part
+        method.save_pretrained(tmp_path / part)
+        changes = (f"initial={tmp_path / part}",)
+
+
 def test_batches_depend_on_seed_and_step_alone(pairs: Pairs) -> None:
     first = batch(pairs, seed=1, step=5, size=4, crop=8)
     again = batch(pairs, seed=1, step=5, size=4, crop=8)

@@ -15,7 +15,7 @@ from mezzotint.networks.predictors import make_predictor
 from mezzotint.networks.span import Span
 
 # Weights that hold such a network, and what its tensors' names start with in them.
-_PREFIXES = {"span": "", "mezzotint-x4": "predictor.", "mezzotint-x4-real": "predictor."}
+_PREFIXES = {"span": "", **dict.fromkeys(("mezzotint-x4", "mezzotint-x2", "mezzotint-x4-real"), "predictor.")}
 
 
 @dataclass(frozen=True)

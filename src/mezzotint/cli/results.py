@@ -65,7 +65,7 @@ class Maker:
         if not pending:
             messages.say(f"{job.source}: skipped, {_names(job.targets)} exists with the same record")
             return [record for record in found if record is not None]
-        if self.upscaler.alternative is not None:
+        if self.upscaler.chooses:
             messages.chose(prepared.request.method, prepared.reason, source=job.source)
         height, width = prepared.request.output_size
         for k in pending:

@@ -44,7 +44,7 @@ def upscale(asked: Asked) -> int:
         in_picture=files.in_picture,
         earlier={fingerprint(record): record for record in earlier},
         settings={
-            "method": maker.upscaler.name if maker.upscaler.alternative is None else "auto",
+            "method": "auto" if maker.upscaler.chooses else maker.upscaler.name,
             "output": asked.output,
             **dataclasses.asdict(settings),
             **{key: getattr(files, key) for key in ("quality", "strip", "overwrite")},

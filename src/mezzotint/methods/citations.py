@@ -762,6 +762,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     **_SOLVERS,
     "prior": ("karras2022elucidating",),
     "mezzotint-x4": ("whang2022deblurring", "moser2024waving"),
+    "mezzotint-x2": ("whang2022deblurring", "moser2024waving"),
     "mezzotint-x4-real": ("whang2022deblurring", "moser2024waving"),
 }
 """The papers of each method; `tests` hold that every name of the table is here."""
@@ -826,6 +827,7 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
 # The predictor of a method of ours, and what the small pictures that it was trained on were made by.
 _OWN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mezzotint-x4": (("predictor edsr", "lim2017enhanced"),),
+    "mezzotint-x2": (("predictor edsr", "lim2017enhanced"),),
     "mezzotint-x4-real": (("predictor span", "wan2023span"), ("degradations of the training", "wang2021realesrgan")),
 }
 _OWN_CHOICES = (

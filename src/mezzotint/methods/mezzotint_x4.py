@@ -1,10 +1,10 @@
-"""mezzotint-x4 and mezzotint-x4-real: predict the mean, then refine the residual's Haar bands by a few steps.
+"""mezzotint-x4, -x2 and -x4-real: predict the mean, then refine the residual's Haar bands by a few steps.
 
 Bridge VP, domain sub-band residual, conditioning the predictor's features, network local, sampler ancestral with a
 learned variance. Predict-and-refine after Whang et al. 2022 (arXiv 2112.02475) with a frozen predictor; wavelet
 residual after DiWa (Moser et al. 2023, arXiv 2304.01994); the variance of the estimate is learned per band and
-position and enters the reverse step as c^2, so that few steps keep the spread of the posterior. The second name is the
-same networks for pictures that were made small in unknown ways.
+position and enters the reverse step as c^2, so that few steps keep the spread of the posterior. mezzotint-x2 is the
+same for twice the size, mezzotint-x4-real for pictures that were made small in unknown ways.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from mezzotint.quality.lpips import load_network
 from mezzotint.samplers import Estimate, ancestral, sample
 from mezzotint.schedules import ShiftedCosine
 
-Name = Literal["mezzotint-x4", "mezzotint-x4-real"]
+Name = Literal["mezzotint-x4", "mezzotint-x2", "mezzotint-x4-real"]
 # The half log-SNR that the refiner is told saturates here: beyond it nothing changes that it could use.
 _LEVEL_LIMIT = 6.0
 
@@ -126,8 +126,15 @@ class PredictRefine(nn.Module):
         A predictor of the same size is taken over, a SPAN also by one with more channels (`Span.grow_from`). Behind
         another predictor the refiner is taken over all the same, and its features say nothing to it at first. Blocks
         that the other refiner does not have come last and begin as the identity. A refiner with fewer blocks, other
-        channels, domain or target is left as it is, untrained.
+        channels, domain or target is left as it is, untrained. Of a method of another scale only those weights are
+        taken over that have the same name and shape here: a start, which computes nothing yet.
         """
+        if self.scale != other.scale:
+            own = self.state_dict()
+            theirs = other.state_dict()
+            same = {key: value for key, value in theirs.items() if key in own and own[key].shape == value.shape}
+            self.load_state_dict({**own, **same})
+            return
         sizes = ("predictor", "channels", "blocks", "collapsed")
         if all(self.config[key] == other.config[key] for key in sizes):
             self.predictor.load_state_dict(other.predictor.state_dict())
@@ -624,18 +631,26 @@ def build(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any
     return _build("mezzotint-x4", scale=scale, preset=preset, config=config)
 
 
+def build_x2(*, scale: float = 2, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
+    """`build` for pictures twice as large, with a smaller refiner: less is left to invent."""
+    return _build("mezzotint-x2", scale=scale, preset=preset, config=config)
+
+
 def build_real(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
     """`build` for pictures of real degradations: the same networks, without a correction by default."""
     return _build("mezzotint-x4-real", scale=scale, preset=preset, config=config)
 
 
 def _build(name: Name, *, scale: float, preset: str, config: Mapping[str, Any] | None) -> PredictRefine:
+    if name == "mezzotint-x2" and scale != 2:
+        raise UsageError(f"{name} with scale {scale:g}: it is for scale 2, use mezzotint-x4")
     if scale not in (2, 4, 8):
         raise UsageError(f"{name} with scale {scale:g}: its bands need 2, 4 or 8")
     if preset not in _PRESETS:
         raise UsageError(f"{name} has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
     try:
-        settings = {**_PRESETS[preset], **(config or {})}
+        sizes = {"refiner_blocks": 6, "steps": 2} if (name, preset) == ("mezzotint-x2", "shipped") else _PRESETS[preset]
+        settings = {**sizes, **(config or {})}
         return PredictRefine(name=name, scale=int(scale), preset=preset, **settings)
     except TypeError as error:
         raise UsageError(f"configuration of {name}: {error}") from None

@@ -636,7 +636,7 @@ _ROWS: tuple[MethodCard, ...] = (
             ),
             year=2026,
             weights="shipped",
-            scales=(4,),
+            scales=(scale,),
             any_scale=False,
             local=True,
             deterministic=False,
@@ -650,6 +650,8 @@ _ROWS: tuple[MethodCard, ...] = (
             ),
             checks=("check_bridge", "check_sampler", "check_method"),
         )
-        for name, function in (("mezzotint-x4", "build"), ("mezzotint-x4-real", "build_real"))
+        for name, function, scale in (
+            ("mezzotint-x4", "build", 4), ("mezzotint-x2", "build_x2", 2), ("mezzotint-x4-real", "build_real", 4)
+        )  # fmt: skip
     ),
 )

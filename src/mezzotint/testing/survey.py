@@ -514,7 +514,7 @@ IDEAS: tuple[Idea, ...] = (
         "domains.subband:SubBand",
         "tests/domains/test_subband.py::test_haar_equals_pywavelets",
         "tests/methods/test_mezzotint_x4.py::test_its_bridge_and_step_pass_the_public_checks",
-        methods=("mezzotint-x4", "mezzotint-x4-real"),
+        methods=("mezzotint-x4", "mezzotint-x2", "mezzotint-x4-real"),
     ),
     _later("4.3", "SR3 in wavelet bands", methods=("wavelet",)),
     _at(

@@ -183,8 +183,9 @@ def build_method(run: Run) -> nn.Module:
     """Return the method of a run: loaded from `initial`, or new with weights that depend on the seed alone.
 
     `initial` may be of a method with the same networks under another name, as mezzotint-x4 for mezzotint-x4-real, and
-    the method's `free_settings`, which no weight depends on, may differ. Its `growing_settings` may differ too: then it
-    takes over what it can (`grow_from`), and the weights of the rest depend on the seed alone.
+    the method's `free_settings`, which no weight depends on, may differ. Its `growing_settings` may differ too, and
+    with them the scale: then it takes over what it can (`grow_from`), and the weights of the rest depend on the seed
+    alone.
     Raises UsageError for settings that the method does not have, or that `initial` has otherwise.
     """
     if run.initial is not None:
@@ -196,10 +197,17 @@ def build_method(run: Run) -> nn.Module:
             key: run.config[key] for key in getattr(method, "growing_settings", ())
             if run.config.get(key, card.config.get(key)) != card.config.get(key)
         }  # fmt: skip
+        grows = bool(grown)
+        if run.scale != card.scale:
+            grows = hasattr(method, "growing_settings")
+            if not grows:
+                raise UsageError(
+                    f"scale is {run.scale}, {run.initial} was made for {card.scale:g}: use that, or leave initial out"
+                )
         config = {**card.config, **free, **grown}
-        if card.method != run.method or free or grown:
-            made = _build(run, scale=card.scale, preset=card.preset, config=config)
-            if grown:
+        if card.method != run.method or free or grows:
+            made = _build(run, scale=run.scale, preset=card.preset, config=config)
+            if grows:
                 cast(_Growing, made).grow_from(method)
             else:
                 weights.restore(made, method.state_dict(), source=run.initial)

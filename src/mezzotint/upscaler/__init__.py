@@ -130,18 +130,21 @@ def load(name: str | Path = "auto", *, device: str = "auto", engine: str = "eage
 def _automatic(*, device: str, engine: str) -> Upscaler:
     """The upscaler that chooses for every picture, among the weights that are in the package."""
     clean = load(choice.CLEAN, device=device, engine=engine)
-    there = any(entry.card is not None and entry.card.method == choice.REAL for entry in weights.shipped())
-    if not there:
-        return dataclasses.replace(clean, reason=f"{choice.CLEAN} is the only shipped model")
-    return dataclasses.replace(clean, alternative=load(choice.REAL, device=device, engine=engine))
+    there = {entry.card.method for entry in weights.shipped() if entry.card is not None}
+    twice, real = (
+        load(name, device=device, engine=engine) if name in there else None for name in (choice.TWICE, choice.REAL)
+    )
+    reason = f"{choice.CLEAN} is the only shipped model" if twice is None and real is None else ""
+    return dataclasses.replace(clean, reason=reason, twice=twice, alternative=real)
 
 
 @dataclass(frozen=True)
 class Upscaler:
     """Make pictures larger with one method and its defaults. Build it with `load`.
 
-    `engine` says what computes the networks (`mezzotint.networks.engines`). `alternative` is the method for pictures
-    with real degradations where each picture decides (`mezzotint.upscaler.choice`), None where nothing is open.
+    `engine` says what computes the networks (`mezzotint.networks.engines`). Where each picture decides
+    (`mezzotint.upscaler.choice`), `alternative` is the method for those with real degradations and `twice` that for
+    results at most twice as large; None where nothing is open.
     """
 
     name: str
@@ -156,6 +159,12 @@ class Upscaler:
     card: Any = None
     engine: str = "eager"
     alternative: Upscaler | None = None
+    twice: Upscaler | None = None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether each picture decides what makes it larger."""
+        return self.alternative is not None or self.twice is not None
 
     def request(
         self,
@@ -429,26 +438,31 @@ class Upscaler:
         self, rows: Rows, coding: Coding, *, size: tuple[int, int], consistent: bool | None, file: Path | None
     ) -> tuple[Upscaler, str]:
         """Return what makes this picture larger, to (height, width) `size`, and in words why."""
-        if self.alternative is None:
+        if not self.chooses:
             return self, self.reason
         h, w = int(rows.shape[0]), int(rows.shape[1])
+        clean, larger = self, ""
+        if self.twice is not None and size[0] <= 2 * h and size[1] <= 2 * w:
+            clean, larger = self.twice, ", at most twice as large"
+        if self.alternative is None:
+            return clean, f"auto: {larger[2:] or 'more than twice as large'}"
         if consistent:
-            return self, "auto: --consistent keeps what the picture holds"
+            return clean, f"auto: --consistent keeps what the picture holds{larger}"
         if size[0] > h * choice.LARGEST_SCALE or size[1] > w * choice.LARGEST_SCALE:
-            return self, f"auto: more than {choice.LARGEST_SCALE} times larger"
+            return clean, f"auto: more than {choice.LARGEST_SCALE} times larger"
         header = None if file is None else read_header(file)
         figures = choice.measure(rows, coding, quality=None if header is None else header.quality)
         if figures is None:
-            return self, f"auto: {w}x{h} pixels say too little of the picture's making"
+            return clean, f"auto: {w}x{h} pixels say too little of the picture's making{larger}"
         signs = choice.signs(figures)
         if signs:
             return self.alternative, f"auto: {', '.join(signs)}"
-        return self, f"auto: {choice.describe_clean(figures)}"
+        return clean, f"auto: {choice.describe_clean(figures)}{larger}"
 
     def _of(self, job: Job) -> Upscaler:
         """What was chosen for a job."""
-        other = self.alternative
-        return self if other is None or job.request.method != other.name else other
+        others = (other for other in (self.alternative, self.twice) if other is not None)
+        return next((other for other in others if other.name == job.request.method), self)
 
     # -- options ----------------------------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from mezzotint.operators.estimate import blur_width, noise_level
 from mezzotint.upscaler.samples import Coding
 from mezzotint.upscaler.work import Rows
 
-CLEAN, REAL = "mezzotint-x4", "mezzotint-x4-real"
-"""The two methods between which is chosen."""
+CLEAN, TWICE, REAL = "mezzotint-x4", "mezzotint-x2", "mezzotint-x4-real"
+"""The methods between which is chosen: the first two for clean pictures, by how much larger they become."""
 LARGEST_SCALE = 4
 """Above it a model runs again on its own result, which is clean whatever the picture was."""
 LEAST_QUALITY = 50
