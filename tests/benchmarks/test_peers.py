@@ -366,6 +366,35 @@ def test_speed_measured_beside_other_work_is_marked():
     assert "*: measured beside other work." in text
 
 
+def test_the_page_says_which_setting_is_ahead_of_a_peer_or_what_is_missing():
+    def pictures(lpips: float, vgg: float) -> dict:
+        return {"identity": "one", "pictures": 1, "images": {"a": {"lpips": lpips, "lpips_vgg": vgg}}}
+
+    def timed(seconds: float) -> dict:
+        size = {"width": 8, "height": 8, "matrix_gflops": 1.0, "peak_mib": 1.0, "other_work": 0.0}
+        slow = {**size, "width": 4, "seconds_per_megapixel": 99.0}
+        return {"sizes": {"small": slow, "large": {**size, "seconds_per_megapixel": seconds}}}
+
+    sample = "mezzotint-x4 realism 1"
+    results = running.read(Path("none.json"))
+    results["quality"] = {
+        name: {
+            "bicubic": pictures(0.5, 0.4), "srgan": pictures(0.3, 0.5), OURS: pictures(0.4, 0.3),
+            sample: pictures(0.2, 0.45),
+        }
+        for name in ("BSD100", "GB82")
+    }  # fmt: skip
+    del results["quality"]["BSD100"]["srgan"]
+    results["speed"] = {
+        "machine": {"processor": "P", "threads": 2, "torch": "2"},
+        "peers": {"bicubic": timed(0.1), "srgan": timed(4.0), OURS: timed(1.0), sample: timed(2.0)},
+    }
+    text = pages.page(results)
+    # Ahead in everything where that is so; else the setting that lacks least, with what it lacks.
+    assert "| SRGAN | realism 1 | - | - | 0.667 | 0.9 | 0.5 | nothing |" in text
+    assert "| bicubic | realism 0 | 0.8 | 0.75 | 0.8 | 0.75 | 10 | seconds |" in text
+
+
 def test_the_page_in_the_repository_is_that_of_the_results():
     results = running.read(REPOSITORY / "benchmarks" / "results" / "peers.json")
     text = (REPOSITORY / "docs" / "peers.md").read_text(encoding="utf-8")
