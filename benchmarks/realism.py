@@ -1,11 +1,13 @@
-"""The realism curve of `mezzotint-x4`: PSNR against LPIPS from the mean to a sample, beside bicubic.
+"""The realism curve of `mezzotint-x4` or `-x2`: PSNR against LPIPS from the mean to a sample, beside bicubic.
 
     python -m benchmarks.realism ../shared/data/bench [--sets Set14,BSD100] [--calibration 3] [--vgg Set14]
+    python -m benchmarks.realism ../shared/data/bench --method mezzotint-x2
 
 Runs `mezzotint evaluate` on every set (protocol y-modern, seed 0) for realism 0, .25, .5, .75, 1, corrected; then the
 largest realism whose PSNR is not below bicubic's, found on the curve and measured, also without the correction; then
-the calibration of several samples. Writes benchmarks/results/*.json and docs/realism.md. LPIPS-VGG16 needs its
-weights: `mezzotint weights add` says how to get them.
+the calibration of several samples. Writes benchmarks/results/*.json, docs/realism.md (-x2.md) and the table of the
+model's card, for mezzotint-x4 that of the README too. LPIPS-VGG16 needs its weights: `mezzotint weights add` says how
+to get them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +26,32 @@ from mezzotint.images import atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-REUSE = "--reuse" in sys.argv
 CURVE = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def evaluate(folder: Path, name: str, *arguments: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the model, its scale, and whether results that are there are kept."""
+
+    method: str
+    scale: int
+    reuse: bool
+
+    @property
+    def suffix(self) -> str:
+        """Of the files that are written; none for four times as large."""
+        return "" if self.scale == 4 else f"-x{self.scale}"
+
+
+def evaluate(subject: Subject, folder: Path, kind: str, *arguments: str) -> dict[str, Any]:
     """Run `mezzotint evaluate` and return its JSON, which stays in benchmarks/results."""
-    output = RESULTS / f"{name}.json"
-    if REUSE and output.exists():
+    output = RESULTS / f"{kind}{subject.suffix}-{folder.name}.json"
+    if subject.reuse and output.exists():
         return json.loads(output.read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mezzotint.cli", "evaluate", str(folder), "--scale", "4", "--quiet", "--json"]
+    command = [sys.executable, "-m", "mezzotint.cli", "evaluate", str(folder), "--scale", str(subject.scale)]
     print(" ".join(["mezzotint evaluate", folder.name, *arguments]), flush=True)
-    subprocess.run([*command, str(output), *arguments], check=True)
+    subprocess.run([*command, "--quiet", "--json", str(output), *arguments], check=True)
     result = json.loads(output.read_text())
     result["data"]["folder"] = folder.name
     output.write_text(json.dumps(result, indent=1) + "\n")
@@ -97,12 +113,16 @@ def main() -> None:
     parser.add_argument("--vgg", help="sets that LPIPS-VGG16, by far the slowest measure, is measured on; all without")
     parser.add_argument("--limit", default=None)
     parser.add_argument("--reuse", action="store_true", help="keep the results that are there")
+    parser.add_argument("--method", default="mezzotint-x4", choices=("mezzotint-x4", "mezzotint-x2"))
     options = parser.parse_args()
+    method = options.method
+    subject = Subject(method, int(method[-1]), options.reuse)
     limit = ["--limit", options.limit] if options.limit else []
     lines = [
-        "# The realism curve of mezzotint-x4",
+        f"# The realism curve of {method}",
         "",
-        "Written by `python -m benchmarks.realism`, which runs `mezzotint evaluate`: scale 4, protocol y-modern,",
+        f"Written by `python -m benchmarks.realism{'' if subject.scale == 4 else f' --method {method}'}`, which runs "
+        f"`mezzotint evaluate`: scale {subject.scale}, protocol y-modern,",
         "seed 0, the default number of steps, the correction `--consistent` on unless a row says otherwise. Realism 0",
         "is the predictor, the posterior mean; realism 1 is a sample.",
         "",
@@ -112,17 +132,17 @@ def main() -> None:
         folder = options.folder / name
         vgg = ["--measure", "lpips_vgg"] if options.vgg is None or name in options.vgg.split(",") else []
         curve = rows(
-            evaluate(folder, f"realism-{name}", "--method", "mezzotint-x4", "--method", "bicubic", "--realism",
+            evaluate(subject, folder, "realism", "--method", method, "--method", "bicubic", "--realism",
                      ",".join(str(r) for r in CURVE), *vgg, *limit)
         )  # fmt: skip
         floor = curve["bicubic"]["mean"]["psnr"]
         best = largest_realism(curve, floor)
         plain = rows(
-            evaluate(folder, f"uncorrected-{name}", "--method", "mezzotint-x4", "--realism", f"0,{best}",
+            evaluate(subject, folder, "uncorrected", "--method", method, "--realism", f"0,{best}",
                      "--no-consistent", *limit)
         )  # fmt: skip
-        chosen = ["--method", "mezzotint-x4", "--realism", str(best)]
-        found = rows(evaluate(folder, f"default-{name}", *chosen, *limit))
+        chosen = ["--method", method, "--realism", str(best)]
+        found = rows(evaluate(subject, folder, "default", *chosen, *limit))
         extra = {f"{best} (the largest not below bicubic)": found[best]}
         extra |= {f"{k}, not corrected": v for k, v in plain.items()}
         lines += table(name, curve, extra)
@@ -132,22 +152,24 @@ def main() -> None:
         lines += [f"At realism {best} LPIPS-AlexNet is {100 * gain:.1f} % below realism 0.", ""]
         if options.calibration > 1:
             samples = evaluate(
-                folder, f"calibration-{name}", "--method", "mezzotint-x4", "--realism", "1", "--samples",
+                subject, folder, "calibration", "--method", method, "--realism", "1", "--samples",
                 str(options.calibration), *limit,
             )  # fmt: skip
-            (method,) = samples["methods"].values()
+            (measured,) = samples["methods"].values()
             figures = [
                 f"{key.replace('_', ' ')} {value:.3f}"
-                for key, value in method["calibration"].items()
+                for key, value in measured["calibration"].items()
                 if isinstance(value, float)
             ]
-            count = method["calibration"]["samples"]
+            count = measured["calibration"]["samples"]
             lines += [f"Calibration, {count} samples at realism 1: {', '.join(figures)}.", ""]
     text = "\n".join(lines).rstrip() + "\n"
-    atomic.write_bytes(ROOT / "docs" / "realism.md", text.encode(), overwrite=True)
-    for page in (ROOT / "README.md", ROOT / "docs" / "models" / "mezzotint-x4.md"):
+    target = ROOT / "docs" / f"realism{subject.suffix}.md"
+    atomic.write_bytes(target, text.encode(), overwrite=True)
+    pages = [ROOT / "docs" / "models" / f"{method}.md", *([ROOT / "README.md"] if subject.scale == 4 else [])]
+    for page in pages:
         marked.write(page, "benchmarks/realism.py", summary(shown))
-    print(f"wrote {ROOT / 'docs' / 'realism.md'}, and the tables in README.md and docs/models/mezzotint-x4.md")
+    print(f"wrote {target}, and the table in {', '.join(page.name for page in pages)}")
 
 
 if __name__ == "__main__":
