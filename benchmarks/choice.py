@@ -190,8 +190,8 @@ def page(result: dict[str, Any]) -> str:
         "`mezzotint upscale` without `--method` takes `mezzotint-x4`, whose small pictures were made by clean bicubic "
         "reduction, or `mezzotint-x4-real`, which has seen blur, noise and JPEG; the latter where at least one figure "
         "of the picture is beyond its limit. For results more than 4 times larger, with `--consistent`, and for sides "
-        f"below {choice.SMALLEST_SIDE} pixels, it is `mezzotint-x4` (a JPEG file says its quality at any size). For results "
-        "at most twice as large, `mezzotint-x2` takes the place of `mezzotint-x4`. What "
+        f"below {choice.SMALLEST_SIDE} pixels, it is `mezzotint-x4` (a JPEG file says its quality at any size). For "
+        "results at most twice as large, `mezzotint-x2` takes the place of `mezzotint-x4`. What "
         "was chosen, and why, is said in a line, in the record, by `plan` and in `--events`; `replay` takes the "
         "recorded one. The rule is in `mezzotint.upscaler.choice`; made by `python -m benchmarks.choice`, with figures "
         "in `benchmarks/results/choice.json`.",
