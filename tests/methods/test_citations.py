@@ -180,7 +180,7 @@ def test_a_result_cites_what_its_request_used() -> None:
     assert "zhang2018lpips" not in _keys(sharp) and "song2021denoising" not in _keys(sharp)
 
 
-@pytest.mark.parametrize("name", ["mezzotint-x4", "mezzotint-x4-real"])
+@pytest.mark.parametrize("name", ["mezzotint-x4", "mezzotint-x2", "mezzotint-x4-real"])
 def test_the_predictor_that_is_cited_is_that_of_the_shipped_weights(name: str) -> None:
     (card,) = (entry.card for entry in weights.shipped() if entry.card is not None and entry.card.method == name)
     parts = [part for citation in citations.of_method(name) for part in citation.parts]
