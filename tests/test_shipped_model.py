@@ -33,7 +33,8 @@ def picture() -> np.ndarray:
 
 def test_the_card_is_complete(either: Upscaler) -> None:
     card = either.card
-    assert card.local and card.consistent_default and card.hours > 0.5 and card.figures
+    assert card.local and card.consistent_default and card.figures
+    assert card.hours > {4: 1.0, 2: 0.9}[card.scale]
     assert card.receptive_field == either.enlarger.method.reach(card.steps_default)
     assert "photographs" in card.data and card.data_licence and len(card.authors) > 10
 
@@ -120,5 +121,5 @@ def test_realism_0_on_set5(either: Upscaler, shared_data: Path) -> None:
         back = imresize(torch.from_numpy(result.floats[0]).permute(2, 0, 1).double(), scale=1 / scale)
         error = (back - torch.from_numpy(x).permute(2, 0, 1).double() / 255).square().mean()
         corrected.append(float(-10 * torch.log10(error)))
-    assert np.mean(scores) >= {4: 30.3, 2: 36.0}[scale]
+    assert np.mean(scores) >= {4: 31.0, 2: 37.0}[scale]
     assert min(corrected) >= 50

@@ -51,14 +51,15 @@ def write_page(results: Mapping[str, Any], path: Path) -> None:
 
 
 def page(results: Mapping[str, Any]) -> str:
-    """Return the page as Markdown: a table a set, speed, what the peers are, and those that could not be had."""
+    """Return the page as Markdown: a table a set, speed, who is ahead, what the peers are, what could not be had."""
     parts = [_HEAD]
     names = [name for name in SETS if name in results["quality"]]
     names += sorted(name for name in results["quality"] if name not in SETS)
     parts += ["\n".join(_set(name, results)) + "\n" for name in names if results["quality"][name]]
     if results["speed"].get("peers"):
         parts.append("\n".join(_speed(results)) + "\n")
-        parts.append("\n".join(_ahead(results)) + "\n")
+        if any(peer.ours for peer in _known(results["speed"]["peers"])):
+            parts.append("\n".join(_ahead(results)) + "\n")
     parts.append(_NOISE)
     parts.append("\n".join(_peers(results)) + "\n")
     missing = _missing(results)
@@ -147,7 +148,7 @@ def _ahead(results: Mapping[str, Any]) -> list[str]:
     rows = {peer.name: _judged(peer, results) for peer in _known(results["speed"]["peers"])}
     ours = [peer for peer in PEERS.values() if peer.name in rows and peer.ours]
     for peer in PEERS.values():
-        if peer.ours or peer.name not in rows or not ours:
+        if peer.ours or peer.name not in rows:
             continue
         ratios = {own.name: _ratios(rows[own.name], rows[peer.name]) for own in ours}
         # The fewest that are missing, and among those the nearest on the whole.

@@ -625,6 +625,9 @@ _PRESETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+# What a preset has otherwise under one of the names.
+_OWN: dict[tuple[Name, str], dict[str, Any]] = {("mezzotint-x2", "shipped"): {"refiner_blocks": 6, "steps": 2}}
+
 
 def build(*, scale: float = 4, preset: str = "shipped", config: Mapping[str, Any] | None = None) -> PredictRefine:
     """Build the method untrained; `config` of a card or run file changes the preset."""
@@ -649,8 +652,7 @@ def _build(name: Name, *, scale: float, preset: str, config: Mapping[str, Any] |
     if preset not in _PRESETS:
         raise UsageError(f"{name} has no preset {preset!r}: use one of {', '.join(_PRESETS)}")
     try:
-        sizes = {"refiner_blocks": 6, "steps": 2} if (name, preset) == ("mezzotint-x2", "shipped") else _PRESETS[preset]
-        settings = {**sizes, **(config or {})}
+        settings = {**_PRESETS[preset], **_OWN.get((name, preset), {}), **(config or {})}
         return PredictRefine(name=name, scale=int(scale), preset=preset, **settings)
     except TypeError as error:
         raise UsageError(f"configuration of {name}: {error}") from None

@@ -442,7 +442,8 @@ class Upscaler:
             return self, self.reason
         h, w = int(rows.shape[0]), int(rows.shape[1])
         clean, larger = self, ""
-        if self.twice is not None and size[0] <= 2 * h and size[1] <= 2 * w:
+        reach = 1 if self.twice is None else self.twice.enlarger.scale or 1
+        if self.twice is not None and size[0] <= reach * h and size[1] <= reach * w:
             clean, larger = self.twice, ", at most twice as large"
         if self.alternative is None:
             return clean, f"auto: {larger[2:] or 'more than twice as large'}"
