@@ -93,7 +93,7 @@ class Design:
 
 PLAIN = {
     "transform": "haar", "bridge": "cosine", "target": "v",
-    "refiner_channels": 64, "refiner_blocks": 6, "fine_gain": 1.0,
+    "refiner_channels": 64, "refiner_blocks": 6, "fine_gain": 1.0, "gain": 1.0,
 }  # fmt: skip
 """The refiner that every design changes in one thing, whatever is shipped by then."""
 

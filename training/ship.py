@@ -61,11 +61,9 @@ def mix(method: nn.Module, other: nn.Module, share: float) -> None:
         value.lerp_(theirs[name].to(value), share)
 
 
-def amplified(method: PredictRefine, gain: float) -> PredictRefine:
-    """Return the same networks with another `fine_gain`."""
-    made = PredictRefine(
-        name=method.name, scale=method.scale, preset=method.preset, **{**method.config, "fine_gain": gain}
-    )
+def amplified(method: PredictRefine, **gains: float) -> PredictRefine:
+    """Return the same networks with another `fine_gain` or `gain`."""
+    made = PredictRefine(name=method.name, scale=method.scale, preset=method.preset, **{**method.config, **gains})
     made.load_state_dict(method.state_dict())
     return made
 
@@ -113,6 +111,7 @@ def main() -> None:
     parser.add_argument("--realism", type=float, help="the default realism, where the method has one")
     parser.add_argument("--steps", type=int, help="the default number of steps; the method's own without it")
     parser.add_argument("--fine-gain", type=float, help="of the finest octave of a sample, where the method has one")
+    parser.add_argument("--gain", type=float, help="of the luminance of a sample, where the method has one")
     parser.add_argument("--spread-factor", type=float, default=1.0, help="what --try prints at its end")
     parser.add_argument("--predictor", action="store_true", help="the network of the mean alone, under its own name")
     parser.add_argument(
@@ -135,10 +134,11 @@ def main() -> None:
     for text in options.average:
         other, _, share = text.rpartition("=")
         mix(method, methods.load(other), float(share))
-    if options.fine_gain is not None:
+    gains = {key: value for key in ("fine_gain", "gain") if (value := getattr(options, key)) is not None}
+    if gains:
         if not isinstance(method, PredictRefine):
-            parser.error(f"--fine-gain is for mezzotint-x4 and its like, not {card.method}")
-        method = amplified(method, options.fine_gain)
+            parser.error(f"--{next(iter(gains)).replace('_', '-')} is for mezzotint-x4 and its like, not {card.method}")
+        method = amplified(method, **gains)
     if options.folder_tried is not None:
         if not isinstance(method, PredictRefine):
             parser.error(f"--try measures mezzotint-x4 and its like, not {card.method}")

@@ -287,15 +287,32 @@ def test_fine_gain_amplifies_the_finest_octave_of_a_sample_alone(tmp_path: Path)
     )  # fmt: skip
 
 
+def test_gain_amplifies_the_luminance_of_a_sample_alone() -> None:
+    torch.manual_seed(5)
+    method = mezzotint_x4.build(preset="small", config={"fine_gain": 1.5})
+    amplified = mezzotint_x4.build(preset="small", config={"fine_gain": 1.5, "gain": 1.25})
+    method.deviations.fill_(0.1)
+    amplified.load_state_dict(method.state_dict())
+    x = _x(1, 3, 9, 8)
+    before, after = (m.sample(x, noise=Noise(3)) - method.mean(x) for m in (method, amplified))
+    # The mean of red, green and blue is scaled, and what each has beside it is left.
+    grey, wide = before.mean(dim=1, keepdim=True), after.mean(dim=1, keepdim=True)
+    assert grey.std() > 0.02
+    assert torch.allclose(wide, 1.25 * grey, atol=1e-5)
+    assert torch.allclose(after - wide, before - grey, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
         ({"fine_gain": 0.0}, "fine_gain 0.0"),
         ({"fine_gain": math.nan}, "fine_gain nan"),
         ({"fine_gain": 2.0, "transform": "cells"}, "no finest octave"),
+        ({"gain": -1.0}, "gain -1.0"),
+        ({"gain": 2.0, "transform": "cells"}, "no bands of luminance"),
     ],
 )
-def test_a_fine_gain_that_cannot_be_is_refused(config: dict[str, Any], told: str) -> None:
+def test_a_gain_that_cannot_be_is_refused(config: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         mezzotint_x4.build(preset="small", config=config)
 

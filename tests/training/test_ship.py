@@ -104,15 +104,16 @@ def test_what_would_be_shipped_is_measured_and_not_written(
     assert not weights.shipped()
 
 
-def test_the_gain_of_the_finest_octave_is_shipped(
+def test_the_gains_of_samples_are_shipped(
     ship: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     methods.build("mezzotint-x4", preset="small").save_pretrained(tmp_path / "run")
-    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), "--realism", "0.4", "--fine-gain", "1.5"])
+    words = ["--realism", "0.4", "--fine-gain", "1.5", "--gain", "1.25"]
+    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), *words])
     ship.main()
     card = weights.shipped()[0].card
-    assert card is not None and card.config["fine_gain"] == 1.5
-    assert methods.load("mezzotint-x4").describe().config["fine_gain"] == 1.5
+    for config in (card and card.config, methods.load("mezzotint-x4").describe().config):
+        assert config is not None and (config["fine_gain"], config["gain"]) == (1.5, 1.25)
 
 
 def test_weights_of_two_lists_name_both_and_count_every_picture_once(

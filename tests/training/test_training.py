@@ -235,12 +235,13 @@ def test_the_run_files_of_the_realistic_model_degrade_and_start_from_the_clean_o
     if part == "predictor":
         method: Any = build_method(run)
         assert method.name == "mezzotint-x4-real" and find_stage(method.stages, run.stage).name == part
-        assert "fine_gain" not in method.config
+        assert "fine_gain" not in method.config and "gain" not in method.config
 
 
 def test_the_run_files_of_mezzotint_x4_follow_each_other_and_deepen_the_refiner(tmp_path: Path) -> None:
     changes: tuple[str, ...] = ()
-    for part, blocks in (("predictor", 6), ("refiner", 6), ("scored", 6), ("again", 10), ("adversarial", 10)):
+    parts = {"predictor": 6, "refiner": 6, "scored": 6, "again": 10, "adversarial": 10, "long": 10}
+    for part, blocks in parts.items():
         run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x4-{part}.toml", changes=changes)
         method: Any = build_method(run)
         assert method.config["refiner_blocks"] == blocks
@@ -283,7 +284,8 @@ def test_the_run_files_of_mezzotint_x2_follow_each_other(tmp_path: Path) -> None
         run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x2-{part}.toml", changes=changes)
         method: Any = build_method(run)
         assert (method.name, method.scale, method.steps_default) == ("mezzotint-x2", 2, 2)
-        assert method.config["refiner_blocks"] == 6 and "fine_gain" not in method.config
+        assert method.config["refiner_blocks"] == 6
+        assert "fine_gain" not in method.config and "gain" not in method.config
         assert find_stage(method.stages, run.stage).name == part
         method.save_pretrained(tmp_path / part)
         changes = (f"initial={tmp_path / part}",)

@@ -85,6 +85,16 @@ class SubBand:
         fine = torch.arange(self.scale) >= (self.scale + 1) // 2
         return (fine[:, None] | fine).flatten().repeat(3)
 
+    @property
+    def luminance(self) -> Tensor:
+        """Which of the 3 s^2 bands are of luminance (bool).
+
+        Raises UsageError for the transform "cells", which keeps red, green and blue.
+        """
+        if self.transform == "cells":
+            raise UsageError('the transform "cells" has no bands of luminance: use "haar"')
+        return torch.arange(self.channels) < self.scale**2
+
     def encode(self, residual: Tensor, deviations: Tensor) -> Tensor:
         """Map a residual b 3 H W, sides multiples of the scale, to scaled bands b 3s^2 H/s W/s."""
         height, width = residual.shape[-2:]

@@ -49,7 +49,8 @@ class PredictRefine(nn.Module):
     the domain), `bridge` and `target` (what the refiner predicts; "eps" not with "flow", which starts without signal)
     are what `benchmarks/design.py` compares; UsageError for others. `steps`, those of sampling where none are named,
     are what the stage "scored" trains for: it may change from stage to stage. So may `fine_gain`, which multiplies the
-    finest octave of a sample's bands (`SubBand.finest`): after a score with a spread below 1, samples are short of it.
+    finest octave of a sample's bands (`SubBand.finest`), and `gain`, which multiplies those of luminance: after a score
+    with a spread below 1, samples are short of both, and what is short is scattered as it should be.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class PredictRefine(nn.Module):
         target: Literal["v", "y", "eps"] = "v",
         steps: int = 4,
         fine_gain: float = 1.0,
+        gain: float = 1.0,
         collapsed: bool = False,
     ) -> None:
         super().__init__()
@@ -79,8 +81,9 @@ class PredictRefine(nn.Module):
                 raise UsageError(f"{key} {value!r} of {name} is unknown: use one of {', '.join(known)}")
         if steps < 1:
             raise UsageError(f"steps {steps} of {name} is below 1")
-        if not 0 < fine_gain < math.inf:
-            raise UsageError(f"fine_gain {fine_gain} of {name} is not a positive number: 1 leaves samples as they are")
+        for key, factor in (("fine_gain", fine_gain), ("gain", gain)):
+            if not 0 < factor < math.inf:
+                raise UsageError(f"{key} {factor} of {name} is not a positive number: 1 leaves samples as they are")
         if (bridge, target) == ("flow", "eps"):
             raise UsageError("bridge flow starts without signal, which target eps divides by: use target v or y")
         self.config: dict[str, Any] = {
@@ -93,7 +96,7 @@ class PredictRefine(nn.Module):
         }
         others: dict[str, tuple[str | float, str | float]] = {
             "transform": (transform, "haar"), "bridge": (bridge, "cosine"), "target": (target, "v"),
-            "steps": (steps, 4), "fine_gain": (fine_gain, 1.0),
+            "steps": (steps, 4), "fine_gain": (fine_gain, 1.0), "gain": (gain, 1.0),
         }  # fmt: skip
         self.config |= {key: value for key, (value, usual) in others.items() if value != usual}
         self.target: prediction.Kind = target
@@ -109,13 +112,15 @@ class PredictRefine(nn.Module):
         )
         self.register_buffer("deviations", torch.ones(bands))
         self._gains: Tensor | None = None
-        if fine_gain != 1:
-            self._gains = torch.where(self.domain.finest, fine_gain, 1.0)[:, None, None]
+        for factor, key in ((fine_gain, "finest"), (gain, "luminance")):
+            if factor != 1:
+                gains = torch.where(getattr(self.domain, key), factor, 1.0)[:, None, None]
+                self._gains = gains if self._gains is None else self._gains * gains
         # In a list, so that no weights of it are saved or loaded.
         self._critics: list[BandCritic] = []
 
     deviations: Tensor
-    free_settings = ("steps", "fine_gain")
+    free_settings = ("steps", "fine_gain", "gain")
     growing_settings = (
         "predictor", "channels", "blocks", "transform", "target", "refiner_channels", "refiner_blocks"
     )  # fmt: skip
@@ -246,25 +251,29 @@ class PredictRefine(nn.Module):
         return total
 
     def score(
-        self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0, spread: float = 1.0
-    ) -> Tensor:
+        self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0, spread: float = 1.0,
+        perceptual_spread: float | None = None,
+    ) -> Tensor:  # fmt: skip
         """Energy score of two whole samples of each x, drawn in `steps_default` steps.
 
         It is proper: a spread too small costs as one too large does. Of every band alone, weighted by its deviation,
         and, times `perceptual`, of VGG16's features at every position of five layers, with the weights of LPIPS but not
         brought to unit length, which would ask for grain where the picture is flat: there a likely texture scores
         better than a blur (Gneiting and Raftery 2007, doi 10.1198/016214506000001437, equation 21). `spread` is that of
-        `energy_score`: below 1 the draws are nearer to each other, and each to y. The gradient goes through all steps.
+        `energy_score`: below 1 the draws are nearer to each other, and each to y; `perceptual_spread` is that of the
+        features where it is another one. The gradient goes through all steps.
         """
         y0, _, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
-        return self._scored(y, y0, z, perceptual=perceptual, spread=spread)
+        return self._scored(y, y0, z, perceptual=perceptual, spreads=(spread, perceptual_spread or spread))
 
-    def _scored(self, y: Tensor, y0: Tensor, z: Tensor, *, perceptual: float, spread: float) -> Tensor:
+    def _scored(
+        self, y: Tensor, y0: Tensor, z: Tensor, *, perceptual: float, spreads: tuple[float, float]
+    ) -> Tensor:
         """`score` of two samples of each y: the first of all, then the second of all."""
         clean = self._bands(y, y0[: len(y)])
         weight = (self.deviations / self.deviations.mean())[:, None, None]
         total = energy_score(
-            z[: len(y)], z[len(y) :], clean, distance=lambda a, b: weight * (a - b).abs(), spread=spread
+            z[: len(y)], z[len(y) :], clean, distance=lambda a, b: weight * (a - b).abs(), spread=spreads[0]
         ).mean()
         if perceptual > 0:
             judge = load_network("vgg").to(y.device)
@@ -272,7 +281,8 @@ class PredictRefine(nn.Module):
             with torch.no_grad():
                 truth = judge.describe(y * 0.5 + 0.5, unit=False)
             first, second = ([part[half] for part in drawn] for half in (slice(len(y)), slice(len(y), None)))
-            total = total + perceptual * energy_score(first, second, truth, distance=judge.metric, spread=spread).mean()
+            score = energy_score(first, second, truth, distance=judge.metric, spread=spreads[1])
+            total = total + perceptual * score.mean()
         return total
 
     @property
@@ -288,13 +298,14 @@ class PredictRefine(nn.Module):
 
     def contest(
         self, y: Tensor, x: Tensor, *, noise: NoiseSource, perceptual: float = 0.0, adversarial: float = 1.0,
-        spread: float = 1.0,
+        spread: float = 1.0, perceptual_spread: float | None = None,
     ) -> Tensor:  # fmt: skip
         """`score`, and `adversarial` times how well the critic tells the two samples from y (`relativistic_loss`)."""
         y0, guide, z = self._drawn(_channels_last(x).repeat(2, 1, 1, 1), noise)
         true = self._bands(y, y0[: len(y)]).to(z).repeat(2, 1, 1, 1)
         lead = relativistic_loss(self.critic(z, guide), self.critic(true, guide))
-        return self._scored(y, y0, z, perceptual=perceptual, spread=spread) + adversarial * lead
+        spreads = (spread, perceptual_spread or spread)
+        return self._scored(y, y0, z, perceptual=perceptual, spreads=spreads) + adversarial * lead
 
     def criticise(self, y: Tensor, x: Tensor, *, noise: NoiseSource, penalty: float = 0.1, **_: float) -> Tensor:
         """The loss of the critic: that it does not tell a sample from y, and `penalty` times its squared gradient."""

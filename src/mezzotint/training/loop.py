@@ -91,6 +91,8 @@ def _options(run: Run, step: int) -> dict[str, str | float]:
         options["adversarial"] = o.adversarial
     if o.spread != 1:
         options["spread"] = o.spread
+    if o.perceptual_spread is not None:
+        options["perceptual_spread"] = o.perceptual_spread
     return options
 
 

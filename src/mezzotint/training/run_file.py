@@ -71,6 +71,9 @@ class Objective(_Strict):
     perceptual_from: float = Field(default=0.7, ge=0, le=1, description="share of the steps")
     adversarial: float = Field(default=1.0, ge=0, description="weight of a critic, where the stage has one")
     spread: float = Field(default=1.0, gt=0, le=1, description="of an energy score, where the method takes it")
+    perceptual_spread: float | None = Field(
+        default=None, gt=0, le=1, description="that of the perceptual part of the score; `spread` without it"
+    )
     regulariser: Literal["none", "weight-decay"] = "none"
     regulariser_weight: float = Field(default=0.0, ge=0)
 
