@@ -311,7 +311,6 @@ _ALL = (
     _upscalerjs("medium", MEDIUM, 255.0),
     _upscalerjs("thick", THICK, 1.0),
     _ours(0.0, "realism 0"),
-    _ours(0.3, "realism 0.3"),
     _ours(None, "default"),
     _ours(1.0, "realism 1"),
 )
