@@ -3,8 +3,8 @@
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
     python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
-    python training/ship.py runs/mezzotint-x4-adversarial --average runs/mezzotint-x4-again=0.2 --fine-gain 1.4 \
-        --realism 0.81 --steps 3 --spread-factor 1.42 --hours 6.3 --iterations 51800 \
+    python training/ship.py runs/mezzotint-x4-long --fine-gain 1.15 --gain 1.2 \
+        --realism 0.56 --steps 3 --spread-factor 1.07 --hours 7.4 --iterations 58800 \
         --pictures training,training-large
     python training/ship.py runs/span-wide --predictor
     python training/ship.py runs/prior
