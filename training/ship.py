@@ -19,6 +19,7 @@ docs/realism.md do not use, such as those of GB82:
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
     python training/ship.py runs/mezzotint-x4-again --steps 4 --try BSDS399 --every 5 --shrink 1
     python training/ship.py runs/mezzotint-x4-again --steps 4 --try pictures-large --every 13 --shrink 1
+    python training/ship.py runs/mezzotint-x4-real-scored --try BSDS399 --every 5 --shrink 1 --preset real-esrgan
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ from mezzotint.data.benchmarks import find_pictures
 from mezzotint.methods.mezzotint_x4 import PredictRefine
 from mezzotint.networks.edsr import Edsr
 from mezzotint.noise import Noise
+from mezzotint.operators.degradation import degrade
 from mezzotint.operators.resize import imresize_uint8
 from mezzotint.quality import lpips, psnr
 
 ROOT = Path(__file__).resolve().parents[1]
+REALISMS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def commit() -> str:
@@ -70,16 +73,18 @@ def amplified(method: PredictRefine, **gains: float) -> PredictRefine:
 
 @torch.no_grad()
 def attempt(
-    method: PredictRefine, paths: Sequence[Path], *, steps: int, shrink: float, side: int = 384, seeds: int = 4
-) -> str:
+    method: PredictRefine, paths: Sequence[Path], *, steps: int, shrink: float, preset: str | None = None,
+    side: int = 384, seeds: int = 4,
+) -> str:  # fmt: skip
     """Measure mean and samples on the middle of every picture: protocol y-modern, not corrected, float.
 
     The pictures are shrunk by `shrink` first: 2 makes photographs of today as sharp in every pixel as those of the
-    usual sets. Calibration: the variance of the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is
-    right, and the spread factor is what makes it 1.
+    usual sets. Then MATLAB's bicubic makes the small ones, or the degradation `preset`. Calibration: the variance of
+    the samples over the squared error of their mean, times 1 + 1 / seeds; 1 is right, and the spread factor is what
+    makes it 1.
     """
     figures, scale = [], int(method.scale)
-    for path in paths:
+    for number, path in enumerate(paths):
         pixels = images.read_plain(path).pixels
         pixels = np.repeat(pixels, 3 // pixels.shape[2], axis=2)
         planes = imresize_uint8(torch.from_numpy(pixels).permute(2, 0, 1), scale=1 / shrink)
@@ -87,20 +92,24 @@ def attempt(
         top, left = ((n - size) // 2 for n, size in zip(planes.shape[1:], (height, width), strict=True))
         planes = planes[:, top : top + height, left : left + width]
         true = planes.permute(1, 2, 0).contiguous().numpy()
-        x = imresize_uint8(planes, scale=1 / scale)[None].float() / 127.5 - 1
+        small, _ = degrade(planes[None], scale=scale, preset=preset, seed=number)
+        x = small.float() / 127.5 - 1
         drawn = torch.cat([method.sample(x, steps=steps, noise=Noise(seed)) for seed in range(seeds)])
-        made = [((y + 1) / 2).clamp(0, 1).permute(1, 2, 0).double().numpy() for y in (method.mean(x)[0], drawn[0])]
+        mean = method.mean(x)[0]
+        each = (mean + realism * (drawn[0] - mean) for realism in REALISMS)
+        made = [((y + 1) / 2).clamp(0, 1).permute(1, 2, 0).double().numpy() for y in each]
         row = [psnr(true, y, protocol="y-modern", scale=scale) for y in made]
         row += [lpips(true, (y * 255).round().astype(np.uint8)) for y in made]
         error = (drawn.mean(dim=0) - (planes / 127.5 - 1)).square().mean()
         figures.append([*row, float(drawn.var(dim=0).mean()), float(error)])
-    psnr0, psnr1, lpips0, lpips1, variance, error = np.mean(figures, axis=0)
+    *row, variance, error = np.mean(figures, axis=0)
     calibration = variance / error * (1 + 1 / seeds)
-    return (
-        f"{len(figures)} pictures: PSNR {psnr0:.3f} dB of the mean, {psnr1:.3f} of a sample; LPIPS-AlexNet "
-        f"{lpips0:.4f} and {lpips1:.4f}, {1 - lpips1 / lpips0:.1%} below; "
-        f"calibration {calibration:.3f}, spread factor {calibration**-0.5:.2f}"
-    )
+    lines = [f"{len(figures)} pictures"]
+    for realism, decibels, distance in zip(REALISMS, row, row[len(REALISMS) :], strict=False):
+        below = 1 - distance / row[len(REALISMS)]
+        lines.append(f"realism {realism:g}: PSNR {decibels:.3f} dB, LPIPS-AlexNet {distance:.4f}, {below:.1%} below")
+    return "\n".join([*lines, f"calibration {calibration:.3f}, spread factor {calibration**-0.5:.2f}"])
+
 
 
 def main() -> None:
@@ -125,6 +134,7 @@ def main() -> None:
     parser.add_argument("--figure", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--try", dest="folder_tried", type=Path, metavar="FOLDER", help="measure, and write nothing")
     parser.add_argument("--shrink", type=float, default=2.0, help="by how much --try shrinks its pictures first")
+    parser.add_argument("--preset", help="the degradation that makes the small pictures of --try, as of a run file")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="--try the first of every N pictures only")
     parser.add_argument("-o", "--output", type=Path, help="in the package without it, in the name of the method")
     options = parser.parse_args()
@@ -144,7 +154,7 @@ def main() -> None:
             parser.error(f"--try measures mezzotint-x4 and its like, not {card.method}")
         steps = options.steps or card.steps_default or method.steps_default
         paths = find_pictures(options.folder_tried)[:: options.every]
-        print(attempt(method.eval(), paths, steps=steps, shrink=options.shrink))
+        print(attempt(method.eval(), paths, steps=steps, shrink=options.shrink, preset=options.preset))
         return
     parts, rows = [], []
     for name in options.pictures.split(","):

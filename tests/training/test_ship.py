@@ -87,20 +87,24 @@ def test_what_would_be_shipped_is_measured_and_not_written(
     trained.save_pretrained(tmp_path / "run")
     folder = tmp_path / "pictures"
     folder.mkdir()
-    monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), "--try", str(folder)])
     Image.fromarray(data.astronaut()[:256, :200]).save(folder / "a.png")
     Image.fromarray(data.camera()[:128, :128]).save(folder / "b.png")
-    ship.main()
-    said = capsys.readouterr().out
-    figures = re.fullmatch(
-        r"2 pictures: PSNR (\S+) dB of the mean, (\S+) of a sample; LPIPS-AlexNet (\S+) and (\S+), "
-        r"\S+ below; calibration (\S+), spread factor (\S+)\n",
-        said,
-    )
-    assert figures is not None, said
-    psnr0, psnr1, _, _, calibration, factor = map(float, figures.groups())
-    # The mean of the samples is nearer to the truth than one of them, and an untrained spread is wrong.
-    assert 5 < psnr1 < psnr0 < 40 and factor == pytest.approx(calibration**-0.5, abs=0.01)
+    found: list[list[float]] = []
+    for words in ([], ["--preset", "real-esrgan"]):
+        monkeypatch.setattr(sys, "argv", ["ship.py", str(tmp_path / "run"), "--try", str(folder), *words])
+        ship.main()
+        said = capsys.readouterr().out
+        first, *lines, last = said.splitlines()
+        assert first == "2 pictures"
+        rows = [re.fullmatch(r"realism (\S+): PSNR (\S+) dB, LPIPS-AlexNet (\S+), \S+ below", line) for line in lines]
+        assert [row and float(row[1]) for row in rows] == list(ship.REALISMS), said
+        decibels = [float(row[2]) for row in rows if row is not None]
+        # The further from the mean, the further from the truth, of a network that has learned nothing.
+        assert 40 > decibels[0] > decibels[1] > decibels[-1] > 5
+        calibration, factor = map(float, re.findall(r"\d+\.\d+", last))
+        assert factor == pytest.approx(calibration**-0.5, abs=0.01)
+        found.append(decibels)
+    assert found[1][0] < found[0][0] - 1
     assert not weights.shipped()
 
 
