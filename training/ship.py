@@ -2,7 +2,8 @@
 
     python training/ship.py runs/mezzotint-x4-refiner --hours 2.0 --iterations 30000 --realism 0.5 --steps 4 \
         [--figure "Set5 y-modern psnr realism 0=30.9" ...]
-    python training/ship.py runs/mezzotint-x4-real-refiner --hours 3.0 --iterations 22000 --realism 0.5
+    python training/ship.py runs/mezzotint-x4-real-adversarial --gain 1.2 --realism 0.5 --steps 3 \
+        --spread-factor 1.86 --hours 1.7 --iterations 18041 --pictures training,training-large
     python training/ship.py runs/mezzotint-x4-long --fine-gain 1.15 --gain 1.2 \
         --realism 0.56 --steps 3 --spread-factor 1.07 --hours 7.4 --iterations 58800 \
         --pictures training,training-large
@@ -19,7 +20,8 @@ docs/realism.md do not use, such as those of GB82:
     python training/ship.py runs/mezzotint-x4-again --average runs/mezzotint-x4-adversarial=0.3 --steps 4 --try GB82
     python training/ship.py runs/mezzotint-x4-again --steps 4 --try BSDS399 --every 5 --shrink 1
     python training/ship.py runs/mezzotint-x4-again --steps 4 --try pictures-large --every 13 --shrink 1
-    python training/ship.py runs/mezzotint-x4-real-scored --try BSDS399 --every 5 --shrink 1 --preset real-esrgan
+    python training/ship.py runs/mezzotint-x4-real-adversarial --gain 1.2 --steps 3 --try BSDS399 --every 20 \
+        --shrink 1 --preset real-esrgan
 """
 
 from __future__ import annotations

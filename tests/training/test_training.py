@@ -227,7 +227,7 @@ def test_another_refiner_is_made_behind_the_predictor_of_the_initial_weights(tmp
     assert not made.refiner.out.weight.any() and torch.equal(made.deviations, torch.ones(48))
 
 
-@pytest.mark.parametrize("part", ["predictor", "refiner", "scored"])
+@pytest.mark.parametrize("part", ["predictor", "refiner", "adversarial"])
 def test_the_run_files_of_the_realistic_model_degrade_and_start_from_the_clean_one(part: str) -> None:
     run = read_run(Path(__file__).parents[2] / "training" / f"mezzotint-x4-real-{part}.toml")
     assert (run.method, run.stage, run.pictures.preset) == ("mezzotint-x4-real", part, "real-esrgan")

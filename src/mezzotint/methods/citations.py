@@ -828,7 +828,9 @@ MEASURES: Mapping[str, tuple[str, ...]] = {
 _OWN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mezzotint-x4": (("predictor edsr", "lim2017enhanced"),),
     "mezzotint-x2": (("predictor edsr", "lim2017enhanced"),),
-    "mezzotint-x4-real": (("predictor span", "wan2023span"), ("degradations of the training", "wang2021realesrgan")),
+    "mezzotint-x4-real": (
+        ("predictor edsr", "lim2017enhanced"), ("degradations of the training", "wang2021realesrgan")
+    ),
 }
 _OWN_CHOICES = (
     ("prediction v", "salimans2022progressive"),
