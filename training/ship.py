@@ -113,7 +113,6 @@ def attempt(
     return "\n".join([*lines, f"calibration {calibration:.3f}, spread factor {calibration**-0.5:.2f}"])
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", help="the output folder of the (last) run")
